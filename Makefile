@@ -1,0 +1,35 @@
+# Each target sees to it first that the checkout is ready to run (tools/bootstrap).
+.DEFAULT_GOAL := help
+.PHONY: help demo test check netns format lock clean
+CHECKS := format lint types imports map words spelling docs
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## see a lease come, be renewed and go, on this machine alone (root)
+	@tools/bootstrap
+	@.venv/bin/python -m tools.demo
+
+test: ## everything; a test that cannot run here fails (root)
+	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage
+
+check: ## what to run before each commit: under a minute, without root
+	@tools/stages $(CHECKS) unit
+
+netns: ## only the tests with namespaces and real WireGuard (root)
+	@tools/stages netns
+
+format: ## format the code, sort imports, fix what ruff can
+	@tools/bootstrap
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+lock: ## lock the development tools of pyproject.toml anew (docs/decisions/0001)
+	@tools/bootstrap
+	@.venv/bin/uv pip compile --quiet --system-certs --no-config --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+		--group dev --output-file requirements/dev.txt
+
+clean: ## remove what tools leave behind, .venv included
+	@rm -rf .venv .bootstrap.lock .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache build dist htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
