@@ -1,0 +1,51 @@
+"""Fixtures for tests with namespaces and real WireGuard. All tests below are marked `netns`."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tools.netlab import Lab
+from tools.star import Member, make_star
+
+
+@dataclass(frozen=True, slots=True)
+class HubAndClient:
+    """Two hosts with a tunnel between them, and no lease yet."""
+
+    hub: Member
+    client: Member
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """An open lab; WG_DYNAMIC_TEST_BACKEND says with which WireGuard."""
+    with Lab() as opened:
+        yield opened
+
+
+@pytest.fixture
+def hub_and_client(lab: Lab, request: pytest.FixtureRequest) -> HubAndClient:
+    """wg0 on both sides: fe80::/64 at the hub, fe80::1/128 at the client.
+
+    The client allows its server peer fe80::/128, or what the test says:
+    `@pytest.mark.parametrize("hub_and_client", [("0.0.0.0/0", "::/0")], indirect=True)`.
+    """
+    star = make_star(lab, server_allowed_ips=getattr(request, "param", ("fe80::/128",)))
+    return HubAndClient(star.hub, star.clients[0])
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.netns)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the programs in the lab had printed when the test failed."""
+    report = yield
+    opened = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and isinstance(opened, Lab) and opened.logs():
+        report.sections.append(("programs in the lab", opened.logs()))
+    return report
