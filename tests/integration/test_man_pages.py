@@ -1,0 +1,100 @@
+"""The man pages say what the commands take, no more and no less."""
+
+import argparse
+import importlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.repository import ROOT
+from wg_dynamic.cli import client, server, status
+
+PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server")}
+PARSERS = {"client": client.make_parser, "server": server.make_parser}
+
+both = pytest.mark.parametrize("name", sorted(PAGES))
+
+
+def options(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Long options and what they take."""
+    return {
+        text: (action.metavar or "").lower() if action.nargs != 0 else ""
+        for action in parser._actions
+        for text in action.option_strings
+        if text.startswith("--") and isinstance(action.metavar, str | None)
+    }
+
+
+def section(page: str, title: str) -> str:
+    return page.split(f"\n.Sh {title}\n", 1)[1].split("\n.Sh ", 1)[0]
+
+
+def described(page: str) -> dict[str, str]:
+    found = {}
+    for line in section(page, "OPTIONS").splitlines():
+        item = re.fullmatch(r"\.It (?:Fl \w , -|Fl -)([\w-]+)(?: Ar (\w+))?", line)
+        assert item or not line.startswith(".It"), line
+        if item:
+            found[f"--{item[1]}"] = item[2] or ""
+    return found
+
+
+@both
+def test_every_option_is_described_and_none_that_is_not_there(name: str) -> None:
+    assert described(PAGES[name].read_text()) == options(PARSERS[name]())
+
+
+@both
+def test_the_synopsis_names_every_option(name: str) -> None:
+    synopsis = section(PAGES[name].read_text(), "SYNOPSIS")
+    named = {f"--{flag}" for flag in re.findall(r"(?:Fl|\|) -([\w-]+)", synopsis)}
+    assert named == set(options(PARSERS[name]()))
+
+
+@both
+def test_the_exit_statuses_are_those_of_the_commands(name: str) -> None:
+    listed = re.findall(r"^\.It (\d+)$", section(PAGES[name].read_text(), "EXIT STATUS"), re.M)
+    constants = [value for key, value in vars(status).items() if key.isupper()]
+    assert [int(number) for number in listed] == sorted(constants)
+
+
+@both
+def test_numbers_are_those_of_the_commands(name: str) -> None:
+    module = importlib.import_module(f"wg_dynamic.cli.{name}")
+    text = section(PAGES[name].read_text(), "OPTIONS")
+    for constant in ("DEFAULT_LEASE_TIME", "MIN_LEASE_TIME", "MAX_LEASE_TIME", "DEFAULT_WAIT"):
+        if hasattr(module, constant):
+            assert re.search(rf"\b{int(getattr(module, constant))}\b", text), constant
+
+
+@both
+@pytest.mark.parametrize(
+    "checker",
+    [["mandoc", "-T", "lint", "-W", "warning"], ["groff", "-ww", "-mdoc", "-T", "utf8", "-z"]],
+    ids=lambda checker: str(checker[0]),
+)
+def test_formatters_have_nothing_to_say(name: str, checker: list[str]) -> None:
+    """With those of the formatters that are installed; without one, macros are looked at only."""
+    page = PAGES[name]
+    if shutil.which(checker[0]):
+        done = subprocess.run([*checker, str(page)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert macros(page) <= KNOWN
+    text = page.read_text()
+    assert text.count("\n.Bl ") == text.count("\n.El")
+    assert text.count("\n.Bd ") == text.count("\n.Ed")
+
+
+KNOWN = {
+    *("Ar", "Bd", "Bl", "Cm", "Dd", "Dl", "Dt", "Dv", "Ed", "El", "Fl", "It", "Li", "Nm", "Op"),
+    *("Os", "Pa", "Pp", "Pq", "Sh", "Sq", "Ss", "Xr"),
+    "Nd",  # codespell:ignore nd
+}
+"""Of mdoc(7), what these pages use."""
+
+
+def macros(page: Path) -> set[str]:
+    return set(re.findall(r"^\.(\w+)", page.read_text(), re.M))
