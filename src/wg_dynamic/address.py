@@ -1,0 +1,129 @@
+"""Addresses and prefixes as the rest of the package carries them: packed bytes.
+
+A table of a million leases, or a dump of 60,000 peers, cannot afford an `ipaddress` object for
+each entry; 4 or 16 packed bytes say as much, hash fast and go to netlink and SQLite unchanged.
+"""
+
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from typing import NamedTuple
+
+IPV4_SIZE = 4
+IPV6_SIZE = 16
+"""Bytes of a packed address."""
+
+
+class Prefix(NamedTuple):
+    """An address with a prefix length; host bits may be set (`10.0.0.7/24` is a valid Prefix)."""
+
+    packed: bytes
+    """The address, 4 bytes (IPv4) or 16 bytes (IPv6), network order."""
+    length: int
+    """Prefix length, 0 to 32 or 0 to 128."""
+
+    def __str__(self) -> str:
+        """Text form with the length, as `wg show` and `ip` print it."""
+        return f"{format_address(self.packed)}/{self.length}"
+
+    @property
+    def is_ipv4(self) -> bool:
+        """Whether the address is an IPv4 one."""
+        return len(self.packed) == IPV4_SIZE
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the prefix holds exactly one address."""
+        return self.length == len(self.packed) * 8
+
+    def network(self) -> "Prefix":
+        """The same prefix with the host bits cleared."""
+        bits = len(self.packed) * 8 - self.length
+        value = int.from_bytes(self.packed, "big") >> bits << bits
+        return Prefix(value.to_bytes(len(self.packed), "big"), self.length)
+
+    def covers(self, other: "Prefix") -> bool:
+        """Whether `other` lies inside this prefix (same family, equal counts as inside)."""
+        if len(self.packed) != len(other.packed) or self.length > other.length:
+            return False
+        bits = len(self.packed) * 8 - self.length
+        mine = int.from_bytes(self.packed, "big") >> bits
+        return mine == int.from_bytes(other.packed, "big") >> bits
+
+    def overlaps(self, other: "Prefix") -> bool:
+        """Whether any address lies in both."""
+        return self.covers(other) or other.covers(self)
+
+
+def format_address(packed: bytes) -> str:
+    """Text form of 4 or 16 packed bytes. Raises ValueError for any other length."""
+    return str(ip_address(packed))
+
+
+def parse_address(text: str) -> bytes:
+    """Packed bytes of one IPv4 or IPv6 literal. Raises ValueError; scope ids are refused."""
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        msg = f"{text!r} carries a scope id, expected a plain address"
+        raise ValueError(msg)
+    return address.packed
+
+
+def parse_prefix(text: str) -> Prefix:
+    """`ADDRESS[/LENGTH]` as a Prefix; host bits are kept. Raises ValueError.
+
+    Netmask notation (`/255.255.255.0`), which `ipaddress` would take, is refused.
+    """
+    address, slash, length = text.partition("/")
+    packed = parse_address(address)
+    if not slash:
+        return host_prefix(packed)
+    if not (length.isascii() and length.isdigit()) or int(length) > len(packed) * 8:
+        msg = f"prefix length {length!r}, expected 0 to {len(packed) * 8}"
+        raise ValueError(msg)
+    return Prefix(packed, int(length))
+
+
+def host_prefix(packed: bytes) -> Prefix:
+    """The /32 or /128 of one address."""
+    return Prefix(packed, len(packed) * 8)
+
+
+def from_ip(
+    value: IPv4Address | IPv6Address | IPv4Interface | IPv6Interface | IPv4Network | IPv6Network,
+) -> Prefix:
+    """A Prefix from any object of `ipaddress`; plain addresses become /32 or /128."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return Prefix(value.network_address.packed, value.prefixlen)
+    if isinstance(value, IPv4Interface | IPv6Interface):
+        return Prefix(value.ip.packed, value.network.prefixlen)
+    return host_prefix(value.packed)
+
+
+def to_interface(prefix: Prefix) -> IPv4Interface | IPv6Interface:
+    """The `ipaddress` interface object (host bits kept) of a Prefix."""
+    return ip_interface((prefix.packed, prefix.length))
+
+
+def to_network(prefix: Prefix) -> IPv4Network | IPv6Network:
+    """The `ipaddress` network object of a Prefix. Raises ValueError if host bits are set."""
+    return ip_network((prefix.packed, prefix.length))
+
+
+def is_link_local(packed: bytes) -> bool:
+    """Whether the address is in fe80::/10 (RFC 4291 section 2.4)."""
+    return len(packed) == IPV6_SIZE and _LINK_LOCAL.covers(host_prefix(packed))
+
+
+SERVER_ADDRESS = bytes.fromhex("fe80" + "00" * 14)
+"""fe80::, where the server listens (docs/protocol.md section 2)."""
+
+_LINK_LOCAL = parse_prefix("fe80::/10")

@@ -1,0 +1,1 @@
+"""Netlink, standard library only and blocking: what the root helper needs and no more."""

@@ -1,0 +1,1 @@
+"""WireGuard control: read peers, change allowed IPs. Two backends, one contract."""
