@@ -1,0 +1,1 @@
+"""Leases as a subject: what a lease is, what a pool holds, which address is chosen. Pure."""

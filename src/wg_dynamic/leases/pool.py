@@ -1,0 +1,124 @@
+"""A pool: a network whose addresses are leased, less those that never are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wg_dynamic.address import Prefix, format_address, is_link_local, parse_prefix
+
+IPV4_MAX_LENGTH = 32
+IPV6_MAX_LENGTH = 128
+ANYCAST_COUNT = 128
+"""Highest interface identifiers of an IPv6 subnet, reserved for anycast (RFC 2526 section 2)."""
+ANYCAST_MAX_LENGTH = 64
+SUBNET_MIN_HOST_BITS = 2
+"""Networks with fewer host bits have no network and broadcast address (RFC 3021, RFC 6164)."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One network to lease from. Positions run from 0 to `size` - 1 in address order."""
+
+    network: Prefix
+
+    @property
+    def first(self) -> int:
+        """The lowest address that may be leased, as a number."""
+        base = int.from_bytes(self.network.packed, "big")
+        return base + (1 if self._host_bits >= SUBNET_MIN_HOST_BITS else 0)
+
+    @property
+    def size(self) -> int:
+        """How many addresses may be leased, exclusions not counted."""
+        if self._host_bits < SUBNET_MIN_HOST_BITS:
+            return 1 << self._host_bits
+        if self.network.is_ipv4:
+            return (1 << self._host_bits) - 2
+        anycast = ANYCAST_COUNT if self.network.length <= ANYCAST_MAX_LENGTH else 0
+        return (1 << self._host_bits) - 1 - anycast
+
+    @property
+    def _host_bits(self) -> int:
+        return len(self.network.packed) * 8 - self.network.length
+
+    def address(self, position: int) -> bytes:
+        """The packed address at a position."""
+        return (self.first + position).to_bytes(len(self.network.packed), "big")
+
+    def position(self, address: bytes) -> int | None:
+        """Where an address stands; None when this pool does not lease it."""
+        if len(address) != len(self.network.packed):
+            return None
+        position = int.from_bytes(address, "big") - self.first
+        return position if 0 <= position < self.size else None
+
+
+def parse_pool(text: str) -> Pool:
+    """A pool from `NETWORK/LENGTH`. Raises ValueError that says what is wrong and what to do."""
+    if "/" not in text:
+        msg = f"pool {text!r} has no prefix length, expected one as in 10.44.0.0/24 or fd00:44::/64"
+        raise ValueError(msg)
+    try:
+        prefix = parse_prefix(text)
+    except ValueError as error:
+        msg = f"pool {text!r}: {error}; expected a network as in 10.44.0.0/24 or fd00:44::/64"
+        raise ValueError(msg) from error
+    if prefix.network() != prefix:
+        msg = f"pool {text!r} has host bits set, expected {prefix.network()}"
+        raise ValueError(msg)
+    reason = _unusable(prefix)
+    if reason:
+        msg = f"pool {text!r} {reason}, expected unicast addresses that peers can use"
+        raise ValueError(msg)
+    return Pool(prefix)
+
+
+_NEVER_LEASED = tuple(
+    (parse_prefix(text), reason)
+    for text, reason in (
+        ("0.0.0.0/8", "is in 'this network' (RFC 1122)"),
+        ("127.0.0.0/8", "is loopback"),
+        ("169.254.0.0/16", "is link-local"),
+        ("224.0.0.0/3", "is multicast or reserved"),
+        ("::/128", "is the unspecified address"),
+        ("::1/128", "is loopback"),
+        ("::ffff:0:0/96", "is IPv4-mapped"),
+        ("fe80::/10", "is link-local"),
+        ("ff00::/8", "is multicast"),
+    )
+)
+
+
+def _unusable(prefix: Prefix) -> str:
+    for network, reason in _NEVER_LEASED:
+        if network.overlaps(prefix):
+            return reason
+    return ""
+
+
+def is_leasable(address: bytes) -> bool:
+    """Whether an address could be anybody's at all: not loopback, link-local, multicast, …."""
+    return not is_link_local(address) and not _unusable(Prefix(address, len(address) * 8))
+
+
+def check_pools(pools: Iterable[Pool]) -> None:
+    """Raise ValueError when two pools overlap."""
+    seen: list[Pool] = []
+    for pool in pools:
+        for other in seen:
+            if pool.network.overlaps(other.network):
+                msg = (
+                    f"pool {pool.network} overlaps pool {other.network}, "
+                    "expected pools that share no address: give one of them only"
+                )
+                raise ValueError(msg)
+        seen.append(pool)
+
+
+def find_pool(pools: Iterable[Pool], address: bytes) -> Pool | None:
+    """The pool that leases an address; None when none does."""
+    return next((pool for pool in pools if pool.position(address) is not None), None)
+
+
+def describe(address: bytes) -> str:
+    """Text form of a leased address for logs."""
+    return format_address(address)
