@@ -1,0 +1,200 @@
+"""What the helper has set in the kernel, written down before it is set.
+
+Only what stands here is ever taken off again: that is how an administrator's allowed IPs,
+addresses and routes stay as they were, also after a kill between any two steps. The file lies in
+the runtime directory of its interface, belongs to root, and is gone after a reboot, as is
+everything that it names.
+
+One line an event, `+ KIND WORDS` or `- KIND WORDS`; a line without its end was never acted upon.
+A line that cannot be read stays, behind a `? `, and is said in the log: what it named is still set.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_dynamic.address import Prefix, parse_prefix
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.privsep.requests import KEY_SIZE
+
+_LOG = logging.getLogger(__name__)
+
+SPARE_LINES = 1000
+"""Lines struck out, beside as many as there are entries, before the file is made anew: it lies in
+memory, and a peer may come and go as often as it likes."""
+
+ALLOWED_IP = "allowed-ip"
+ADDRESS = "address"
+ROUTE = "route"
+
+
+class LedgerError(WgDynamicError):
+    """The ledger cannot be read or written; nothing may be set then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that we set."""
+
+    kind: str
+    """ALLOWED_IP, ADDRESS or ROUTE."""
+    prefix: Prefix
+    public_key: bytes = b""
+    """Whose allowed IP it is; empty for the other kinds."""
+
+    def line(self) -> str:
+        """The entry as it stands in the file."""
+        words = [self.kind, str(self.prefix)]
+        if self.public_key:
+            words.append(self.public_key.hex())
+        return " ".join(words)
+
+
+def parse_entry(line: str) -> Entry:
+    """Read `Entry.line` back. Raises ValueError."""
+    kind, prefix, *key = line.split(" ")
+    entry = Entry(kind, parse_prefix(prefix), bytes.fromhex("".join(key)))
+    size = KEY_SIZE if kind == ALLOWED_IP else 0
+    known = kind in (ALLOWED_IP, ADDRESS, ROUTE)
+    if not known or len(entry.public_key) != size or entry.line() != line:
+        msg = f"{line!r} is no entry of a ledger"
+        raise ValueError(msg)
+    return entry
+
+
+class Ledger:
+    """The entries in force, and the file that remembers them."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what an earlier helper left, and begin a compact file. Raises LedgerError."""
+        self._path = path
+        self._entries: dict[Entry, None] = {}
+        self._file: int | None = None
+        self._size = 0
+        """Bytes of whole lines in the file."""
+        self._lines = 0
+        self.damaged: list[str] = []
+        """Lines that could not be read, as they were: left alone, for a person to look at."""
+        try:
+            self._load()
+            self._rewrite()
+        except OSError as error:
+            msg = f"cannot open the ledger {path}: {error.strerror}"
+            raise LedgerError(msg) from error
+
+    def __contains__(self, entry: Entry) -> bool:
+        """Whether we set this."""
+        return entry in self._entries
+
+    def __len__(self) -> int:
+        """How many things we have set."""
+        return len(self._entries)
+
+    def entries(self, kind: str) -> list[Entry]:
+        """What we set of one kind, in the order it was set."""
+        return [entry for entry in self._entries if entry.kind == kind]
+
+    def add(self, *entries: Entry) -> None:
+        """Write the entries down; only then may they be set.
+
+        Raises:
+            LedgerError: they could not be written; none of them may be set.
+        """
+        fresh = [entry for entry in dict.fromkeys(entries) if entry not in self._entries]
+        self._append("+", fresh)
+        self._entries.update(dict.fromkeys(fresh))
+
+    def remove(self, *entries: Entry) -> None:
+        """Strike the entries out, after they were taken off.
+
+        Raises:
+            LedgerError: it could not be written; the ledger goes on naming them.
+        """
+        gone = [entry for entry in dict.fromkeys(entries) if entry in self._entries]
+        self._append("-", gone)
+        for entry in gone:
+            del self._entries[entry]
+        spare = SPARE_LINES if self._entries else 0
+        if gone and self._lines > 2 * len(self._entries) + len(self.damaged) + spare:
+            with contextlib.suppress(OSError):  # no room for a second file: the first one serves
+                self._rewrite()
+
+    def close(self) -> None:
+        """Close the file. Calling it twice is fine."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _append(self, sign: str, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        try:
+            if self._file is None:
+                msg = f"the ledger {self._path} is closed"
+                raise LedgerError(msg)
+            data = _text(f"{sign} {entry.line()}" for entry in entries)
+            try:
+                _write(self._file, data)
+            except OSError:
+                os.ftruncate(self._file, self._size)  # half a line would spoil the next one
+                raise
+        except OSError as error:
+            msg = f"cannot write the ledger {self._path}: {error.strerror}"
+            raise LedgerError(msg) from error
+        self._size += len(data)
+        self._lines += len(entries)
+
+    def _load(self) -> None:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        with open(descriptor, encoding="ascii", errors="backslashreplace", newline="\n") as file:
+            lines = file.read().split("\n")
+        for line in lines[:-1]:
+            sign, _, words = line.partition(" ")
+            try:
+                entry = parse_entry(words)
+            except ValueError:
+                sign = "?"
+            if sign == "+":
+                self._entries[entry] = None
+            elif sign == "-":
+                self._entries.pop(entry, None)
+            else:
+                self.damaged.append(line.removeprefix("? "))
+                _LOG.warning("%s: %r cannot be read: look what it set", self._path, line)
+
+    def _rewrite(self) -> None:
+        """Let a compact file take the place of the present one, which stays if that fails."""
+        draft = self._path.with_name(f"{self._path.name}.new")
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        lines = [f"? {line}" for line in self.damaged]
+        lines += [f"+ {entry.line()}" for entry in self._entries]
+        data = _text(lines)
+        descriptor = os.open(draft, flags, 0o600)
+        try:
+            _write(descriptor, data)
+            draft.replace(self._path)
+        except OSError:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+        self.close()
+        self._file, self._size, self._lines = descriptor, len(data), len(lines)
+
+
+def _text(lines: Iterable[str]) -> bytes:
+    return "".join([f"{line}\n" for line in lines]).encode("ascii")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it; a full disk takes a part first and says so at the next try."""
+    while data:
+        data = data[os.write(descriptor, data) :]

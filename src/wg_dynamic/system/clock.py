@@ -1,0 +1,34 @@
+"""The only reader of clocks. CLOCK_BOOTTIME decides: it goes on in suspend and never steps."""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where `now` comes from."""
+
+    def now(self) -> float:
+        """Seconds since boot, suspend included (clock_gettime(2), CLOCK_BOOTTIME)."""
+
+    def wall(self) -> float:
+        """Unix time in seconds; may step."""
+
+    def boot_id(self) -> str:
+        """Which boot `now` counts from."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """See Clock."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def wall(self) -> float:
+        """See Clock."""
+        return time.time()  # noqa: TID251 - the one place that may
+
+    def boot_id(self) -> str:
+        """See Clock."""
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

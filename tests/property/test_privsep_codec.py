@@ -1,0 +1,158 @@
+"""Every message there is, whole, cut and damaged; and bytes that are none."""
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wg_dynamic.address import Prefix
+from wg_dynamic.privsep.codec import ChannelError, MessageCodec
+from wg_dynamic.privsep.requests import (
+    CLIENT_REPLIES,
+    CLIENT_REQUESTS,
+    SERVER_REPLIES,
+    SERVER_REQUESTS,
+    AddressSetting,
+    Applied,
+    ApplyLease,
+    Change,
+    ChangeAllowedIPs,
+    Changed,
+    ClientStart,
+    Connect,
+    Connecting,
+    Failed,
+    Fatal,
+    LinkState,
+    PeerInfo,
+    Peers,
+    ReadPeers,
+    Ready,
+    Refusal,
+    RefusedAddress,
+    Report,
+    ServerStart,
+    Stop,
+)
+
+SETS = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
+CODECS = [MessageCodec(messages) for messages in SETS]
+
+INTS = st.integers(-(1 << 63), (1 << 63) - 1)
+KEYS = st.binary(min_size=32, max_size=32)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+ADDRESSES = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
+HOSTS = ADDRESSES.map(lambda packed: Prefix(packed, len(packed) * 8))
+PREFIXES = ADDRESSES.flatmap(
+    lambda packed: st.builds(Prefix, st.just(packed), st.integers(0, len(packed) * 8))
+)
+
+
+@st.composite
+def settings_of_addresses(draw: st.DrawFn) -> AddressSetting:
+    address = draw(HOSTS)
+    length = draw(st.integers(0, address.length))
+    valid = draw(st.integers(1, (1 << 32) - 1))
+    network = Prefix(address.packed, length).network()
+    return AddressSetting(address, network, draw(st.integers(1, valid)), valid)
+
+
+def tuples(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(strategy, max_size=5).map(tuple)
+
+
+MESSAGES: dict[type, st.SearchStrategy[Any]] = {
+    ReadPeers: st.builds(ReadPeers),
+    ChangeAllowedIPs: st.builds(
+        ChangeAllowedIPs, tuples(st.builds(Change, KEYS, HOSTS, st.booleans()))
+    ),
+    Ready: st.builds(Ready),
+    Fatal: st.builds(Fatal, TEXTS),
+    ServerStart: st.builds(
+        ServerStart, TEXTS, INTS, tuples(PREFIXES), tuples(ADDRESSES), INTS, TEXTS
+    ),
+    Peers: st.builds(
+        Peers,
+        tuples(st.builds(PeerInfo, st.binary(max_size=40), tuples(PREFIXES), tuples(PREFIXES))),
+        st.booleans(),
+    ),
+    Changed: st.builds(Changed, tuples(st.builds(Refusal, INTS, TEXTS))),
+    Stop: st.builds(Stop, st.booleans()),
+    Connect: st.builds(Connect),
+    ApplyLease: st.builds(ApplyLease, tuples(settings_of_addresses())),
+    Report: st.builds(Report, TEXTS),
+    ClientStart: st.builds(ClientStart, TEXTS, st.binary(max_size=20), tuples(ADDRESSES)),
+    Connecting: st.builds(Connecting),
+    Failed: st.builds(Failed, TEXTS),
+    Applied: st.builds(Applied, tuples(st.builds(RefusedAddress, PREFIXES, TEXTS))),
+    LinkState: st.builds(LinkState, st.booleans()),
+}
+
+
+@st.composite
+def encoded(draw: st.DrawFn) -> tuple[MessageCodec, object, bytes]:
+    number = draw(st.integers(0, len(SETS) - 1))
+    message = draw(MESSAGES[draw(st.sampled_from(SETS[number]))])
+    return CODECS[number], message, CODECS[number].encode(message)
+
+
+def test_each_message_of_the_closed_set_is_tried_here() -> None:
+    assert {kind for messages in SETS for kind in messages} == MESSAGES.keys()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_each_message_comes_out_as_it_went_in(kind: type, data: st.DataObject) -> None:
+    message = data.draw(MESSAGES[kind])
+    for messages, codec in zip(SETS, CODECS, strict=True):
+        if kind in messages:
+            assert codec.decode(codec.encode(message)) == message
+
+
+@settings(deadline=None)
+@given(encoded())
+def test_a_message_that_was_cut_is_refused(case: tuple[MessageCodec, object, bytes]) -> None:
+    codec, _, data = case
+    for size in range(len(data)):
+        with pytest.raises(ChannelError):
+            codec.decode(data[:size])
+
+
+@settings(deadline=None)
+@given(encoded(), st.binary(min_size=1, max_size=20))
+def test_a_message_that_goes_on_is_refused(
+    case: tuple[MessageCodec, object, bytes], more: bytes
+) -> None:
+    codec, _, data = case
+    with pytest.raises(ChannelError):
+        codec.decode(data + more)
+
+
+def check(codec: MessageCodec, data: bytes) -> None:
+    """Either one message of the closed set, which has these bytes and no others, or refused."""
+    try:
+        message = codec.decode(data)
+    except ChannelError:
+        return
+    assert codec.encode(message) == data
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(CODECS), st.integers(0, 8), st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_refused(codec: MessageCodec, tag: int, data: bytes) -> None:
+    check(codec, data)
+    check(codec, bytes([tag]) + data)
+
+
+@settings(max_examples=300, deadline=None)
+@given(encoded(), st.data())
+def test_a_damaged_message_is_a_message_or_refused(
+    case: tuple[MessageCodec, object, bytes], data: st.DataObject
+) -> None:
+    codec, _, whole = case
+    at = data.draw(st.integers(0, len(whole) - 1))
+    piece = data.draw(st.binary(min_size=1, max_size=4) | st.just(struct.pack("!I", (1 << 32) - 1)))
+    check(codec, whole[:at] + piece + whole[at + len(piece) :])

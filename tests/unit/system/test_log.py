@@ -1,0 +1,104 @@
+"""Where lines go, and what strangers can make us write."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from wg_dynamic.system import log
+from wg_dynamic.system.log import STDERR, SYSLOG, RateLimit, printable, set_up_log
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_lines_go_to_standard_error(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_log("wg-dynamic-client", STDERR)
+    logging.getLogger("any").info("leased %s", "10.0.0.1")
+    logging.getLogger("any").debug("not this")
+    assert capsys.readouterr().err == "wg-dynamic-client: INFO: leased 10.0.0.1\n"
+
+
+def test_verbose_adds_lines(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_log("x", STDERR, verbose=True)
+    logging.getLogger("any").debug("this too")
+    assert capsys.readouterr().err == "x: DEBUG: this too\n"
+
+
+def test_in_the_background_lines_go_to_syslog(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        set_up_log("wg-dynamic-server", SYSLOG)
+        logging.getLogger("any").info("leased %s", "10.0.0.1")
+        assert syslog.recv(1000) == b"<30>wg-dynamic-server: leased 10.0.0.1\0"
+
+
+def test_without_a_syslog_socket_lines_go_to_standard_error(
+    root: logging.Logger,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "missing")
+    set_up_log("x", SYSLOG)
+    logging.getLogger("any").warning("said")
+    assert capsys.readouterr().err == "x: WARNING: said\n"
+
+
+def test_a_second_set_up_takes_the_place_of_the_first(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_log("x", STDERR)
+    set_up_log("y", STDERR)
+    logging.getLogger("any").info("once")
+    assert capsys.readouterr().err == "y: INFO: once\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("plain text", "plain text"),
+        ("two\nlines", "two?lines"),
+        ("\x1b[31mred", "?[31mred"),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "caf?"),
+        ("\udcff\0\x7f", "???"),
+        ("", ""),
+    ],
+)
+def test_foreign_text_becomes_one_printable_line(text: str, printed: str) -> None:
+    assert printable(text) == printed
+
+
+def test_foreign_text_is_cut() -> None:
+    assert len(printable("x" * 200)) == len(printable("x" * 201)) == 200
+    assert printable("abc", limit=2) == "ab"
+
+
+def test_a_limit_allows_so_many_in_a_span() -> None:
+    clock = FakeClock()
+    limit = RateLimit(clock.now, count=2, span=10.0)
+    assert [limit.allow() for _ in range(4)] == [True, True, False, False]
+    assert limit.suppressed == 2
+    clock.pass_time(9.9)
+    assert not limit.allow()
+    clock.pass_time(0.1)
+    assert [limit.allow() for _ in range(3)] == [True, True, False]
+    assert limit.suppressed == 4
