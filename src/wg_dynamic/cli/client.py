@@ -1,0 +1,151 @@
+"""wg-dynamic-client(8): keep a lease on a WireGuard interface."""
+
+import argparse
+import sys
+from contextlib import ExitStack
+
+from wg_dynamic import __version__
+from wg_dynamic.address import Prefix, parse_prefix
+from wg_dynamic.cli.daemon import (
+    Parser,
+    add_daemon_options,
+    network_arguments,
+    run_daemon,
+    stop_daemon,
+    umask,
+    verdict_on_failure,
+)
+from wg_dynamic.cli.status import OK, run
+from wg_dynamic.helper.client import (
+    ROLE,
+    ClientHelper,
+    ClientSettings,
+    open_interface,
+    undo_leftovers,
+)
+from wg_dynamic.helper.control_socket import ControlSocket
+from wg_dynamic.helper.qualify import find_interface
+from wg_dynamic.helper.supervisor import Supervisor, stop_signals
+from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.clock import SystemClock
+from wg_dynamic.system.privileges import require_root, service_account
+from wg_dynamic.system.runtime import RuntimeDirectory
+
+PROGRAM = "wg-dynamic-client"
+DEFAULT_WAIT = 5.0
+
+
+def _prefix(text: str) -> Prefix:
+    try:
+        prefix = parse_prefix(text)
+    except ValueError as error:
+        msg = f"{text!r}: {error}"
+        raise argparse.ArgumentTypeError(msg) from error
+    if prefix.network() != prefix or prefix.length == 0:
+        msg = f"{text!r}, expected a network as in 192.0.2.0/24, not the whole Internet"
+        raise argparse.ArgumentTypeError(msg)
+    return prefix
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3600:  # noqa: PLR2004 - an hour is more than anybody waits
+        msg = f"{text!r}, expected 0 to 3600 seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = Parser(
+        PROGRAM,
+        description="Keep a lease of IPv4 and IPv6 addresses on a WireGuard interface.",
+        epilog="The interface needs one link-local address of length 128 and a peer that has"
+        " fe80::/128 in its allowed IPs. Ends by itself when the interface is removed.",
+    )
+    parser.add_argument("interface", help="the WireGuard interface, for example wg0")
+    parser.add_argument("--stop", action="store_true", help="release the lease, undo it, and end")
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        default=DEFAULT_WAIT,
+        metavar="SECONDS",
+        help="how long to wait for the first lease before going on in the background (default: 5)",
+    )
+    parser.add_argument(
+        "--accept-routes",
+        type=_prefix,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="take addresses and networks inside NETWORK too, private ones are taken anyway",
+    )
+    add_daemon_options(parser)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run(PROGRAM, lambda: _main(make_parser().parse_args(argv)))
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    require_root(PROGRAM)
+    umask()
+    if arguments.stop:
+        return _stop(arguments.interface)
+    name = arguments.interface
+    away = f"{name}: no lease yet after {arguments.wait:g} s, going on in the background"
+    return run_daemon(
+        PROGRAM,
+        arguments,
+        lambda verdict, destination: _keep(arguments, verdict, destination),
+        arguments.wait,
+        away,
+    )
+
+
+def _keep(arguments: argparse.Namespace, verdict: Verdict, destination: str) -> int:
+    account = service_account(arguments.user)
+    interfaces = RtnetlinkControl()
+    events = interfaces.events()  # before the first look: nothing is missed in between
+    settings = ClientSettings(arguments.interface, tuple(arguments.accept_routes), arguments.user)
+    signals = stop_signals()
+    opened = open_interface(settings, interfaces)
+    control = ControlSocket(opened.runtime.control)
+    with ExitStack() as stack:  # in reverse: who waits at the control socket is told at the end
+        stack.callback(control.close)
+        stack.callback(opened.runtime.release)
+        stack.callback(opened.wireguard.close)
+        helper = ClientHelper(settings, interfaces, verdict, opened)
+        supervisor = Supervisor(
+            helper,
+            account=account,
+            clock=SystemClock(),
+            events=events,
+            control=control,
+            arguments=network_arguments(destination, verbose=arguments.verbose),
+        )
+        stack.callback(lambda: helper.close(gone=supervisor.gone))
+        helper.start()
+        supervisor.run(signals)
+    if supervisor.failed:
+        return verdict_on_failure(PROGRAM, verdict, helper.reason)
+    return OK
+
+
+def _stop(name: str) -> int:
+    interfaces = RtnetlinkControl()
+    runtime = RuntimeDirectory(find_interface(interfaces, name).ifindex, role=ROLE)
+    return stop_daemon(
+        PROGRAM, name, runtime, lambda: undo_leftovers(name, interfaces, runtime), release=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""The client's network process. Started by the helper only: arguments are its business."""
+
+import sys
+
+from wg_dynamic.cli.network import run_network_process
+from wg_dynamic.client.daemon import keep_lease
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.requests import CLIENT_REPLIES, CLIENT_REQUESTS, ClientStart
+from wg_dynamic.system.clock import SystemClock
+
+
+def _work(channel: Channel) -> None:
+    start, _ = channel.wait_for(ClientStart)
+    keep_lease(start, channel, SystemClock())
+
+
+if __name__ == "__main__":
+    sys.exit(
+        run_network_process("wg-dynamic-client", sys.argv, CLIENT_REQUESTS, CLIENT_REPLIES, _work)
+    )

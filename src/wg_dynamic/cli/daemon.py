@@ -1,0 +1,157 @@
+"""What both daemons' commands share: foreground or background, log, helper, clean-up."""
+
+import argparse
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from wg_dynamic.cli.status import FAILED, OK, UNQUALIFIED, USAGE, status_of
+from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.helper.control_socket import stop_running
+from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
+from wg_dynamic.system.log import STDERR, SYSLOG, set_up_log
+from wg_dynamic.system.runtime import RuntimeDirectory
+
+_LOG = logging.getLogger(__name__)
+
+STOP_TRIES = 20
+STOP_PAUSE = 0.05
+"""Seconds between tries: a daemon that starts has the lock a moment before its socket."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        sys.stderr.write(f"{self.prog}: {message}; see {self.prog} --help\n")
+        sys.exit(USAGE)
+
+
+def add_daemon_options(parser: argparse.ArgumentParser) -> None:
+    """The options that both daemons take."""
+    parser.add_argument(
+        "--foreground", action="store_true", help="stay in the foreground, log to standard error"
+    )
+    parser.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="in the background: log to FILE instead of syslog",
+    )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help="account of the process that parses packets (default: wg-dynamic, else uid 60970)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log more")
+
+
+def run_daemon(
+    program: str,
+    arguments: argparse.Namespace,
+    daemon: Callable[[Verdict, str], int],
+    wait: float | None,
+    away: str,
+) -> int:
+    """Run `daemon(verdict, log destination)` in the foreground or the background.
+
+    Returns the exit status for the command.
+    """
+    if arguments.foreground:
+        set_up_log(program, STDERR, verbose=arguments.verbose)
+        return daemon(Verdict(None), STDERR)
+    log_file = arguments.log_file.absolute() if arguments.log_file else None
+
+    def in_background(verdict: Verdict) -> int:
+        try:
+            destination = SYSLOG if log_file is None else STDERR
+            _open_log(log_file)
+            set_up_log(program, destination, verbose=arguments.verbose)
+            return daemon(verdict, destination)
+        except WgDynamicError as error:
+            _LOG.error("%s", error)
+            verdict.give(status_of(error), f"{program}: {error}")
+            return status_of(error)
+        except OSError as error:
+            _LOG.error("%s", error)
+            verdict.give(FAILED, f"{program}: {error}")
+            return FAILED
+        except BaseException:  # our own fault: nobody reads a daemon's standard error
+            _LOG.exception("ended by a bug")
+            raise
+
+    return go_to_background(in_background, wait, away)
+
+
+def _open_log(log_file: Path | None) -> None:
+    try:
+        redirect_stderr(log_file)
+    except OSError as error:
+        # Not to the terminal, which the foreground's line goes to: to nowhere.
+        redirect_stderr(None)
+        msg = f"cannot write --log-file {log_file}: {error.strerror}"
+        msg += ", expected a file in a directory that exists"
+        raise ConfigError(msg) from error
+
+
+def verdict_on_failure(program: str, verdict: Verdict, reason: str) -> int:
+    """The network process cannot serve: say why, once, wherever somebody reads it."""
+    _LOG.error("%s", reason)
+    verdict.give(UNQUALIFIED, f"{program}: {reason}")
+    return UNQUALIFIED
+
+
+def stop_daemon(
+    program: str,
+    name: str,
+    runtime: RuntimeDirectory,
+    undo: Callable[[], bool],
+    *,
+    release: bool,
+) -> int:
+    """Stop the daemon of an interface; without one, undo what a killed one left behind.
+
+    Args:
+        program: whose daemon.
+        name: the interface.
+        runtime: of that daemon's role on the interface.
+        undo: called with the lock held; whether there was anything to undo.
+        release: a client gives its lease back.
+
+    Returns:
+        The exit status for the command.
+
+    Raises:
+        ConfigError: another program's daemon runs there.
+    """
+    for left in reversed(range(STOP_TRIES)):
+        if stop_running(runtime.control, release=release):
+            return OK
+        if runtime.lock(f"{program} --stop {name}"):
+            break
+        if not left:
+            msg = f"no {program} to stop on {name}: {runtime.holder()} runs there"
+            raise ConfigError(msg)
+        select.select([], [], [], STOP_PAUSE)
+    try:
+        undone = runtime.ledger.exists() and undo()
+    finally:
+        runtime.release()
+    text = "undid what a killed one had left" if undone else "nothing to undo"
+    sys.stdout.write(f"{name}: no {program} runs here; {text}\n")
+    return OK
+
+
+def network_arguments(destination: str, *, verbose: bool) -> list[str]:
+    """How the network process is told about its log."""
+    return [destination, "verbose" if verbose else "quiet"]
+
+
+def umask() -> None:
+    """Nothing that we make is anybody else's to read."""
+    os.umask(0o077)

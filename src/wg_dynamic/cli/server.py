@@ -1,0 +1,214 @@
+"""wg-dynamic-server(8): lease addresses to the peers of a WireGuard interface."""
+
+import argparse
+import logging
+import os
+import select
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from wg_dynamic import __version__
+from wg_dynamic.cli.daemon import (
+    Parser,
+    add_daemon_options,
+    network_arguments,
+    run_daemon,
+    stop_daemon,
+    umask,
+    verdict_on_failure,
+)
+from wg_dynamic.cli.status import OK, run
+from wg_dynamic.errors import ConfigError
+from wg_dynamic.helper.control_socket import ControlSocket
+from wg_dynamic.helper.qualify import find_interface
+from wg_dynamic.helper.server import (
+    ROLE,
+    ServerHelper,
+    ServerSettings,
+    open_interface,
+    undo_leftovers,
+)
+from wg_dynamic.helper.state import prepare_state_directory
+from wg_dynamic.helper.supervisor import Supervisor, stop_signals
+from wg_dynamic.netlink.control import EventSource
+from wg_dynamic.netlink.errors import NetlinkError
+from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.clock import SystemClock
+from wg_dynamic.system.privileges import Account, require_root, service_account
+from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.control import WireGuardError
+
+_LOG = logging.getLogger(__name__)
+
+PROGRAM = "wg-dynamic-server"
+STATE_ROOT = Path("/var/lib/wg-dynamic")
+DEFAULT_LEASE_TIME = 3600
+MIN_LEASE_TIME = 60
+MAX_LEASE_TIME = 365 * 86400
+
+
+def _lease_time(text: str) -> int:
+    if not text.isdecimal() or not MIN_LEASE_TIME <= int(text) <= MAX_LEASE_TIME:
+        msg = f"{text!r}, expected {MIN_LEASE_TIME} to {MAX_LEASE_TIME} seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = Parser(
+        PROGRAM,
+        description="Lease IPv4 and IPv6 addresses to the peers of a WireGuard interface.",
+        epilog="The interface needs fe80::/64, and each peer a fe80::…/128 of its own in its"
+        " allowed IPs. Without --pool, the on-link networks of the interface are leased.",
+    )
+    parser.add_argument("interface", help="the WireGuard interface, for example wg0")
+    parser.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="lease addresses out of NETWORK, as in 10.44.0.0/24 or fd00:44::/64; may be repeated",
+    )
+    parser.add_argument(
+        "--lease-time",
+        type=_lease_time,
+        default=DEFAULT_LEASE_TIME,
+        metavar="SECONDS",
+        help=f"how long a lease lasts (default: {DEFAULT_LEASE_TIME}, at least {MIN_LEASE_TIME})",
+    )
+    parser.add_argument(
+        "--database",
+        type=Path,
+        metavar="FILE",
+        help=f"where the leases are kept (default: {STATE_ROOT}/INTERFACE.sqlite)",
+    )
+    parser.add_argument(
+        "--stop",
+        action="store_true",
+        help="end the server of this interface; leases and their allowed IPs stay",
+    )
+    add_daemon_options(parser)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run(PROGRAM, lambda: _main(make_parser().parse_args(argv)))
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    require_root(PROGRAM)
+    umask()
+    name = arguments.interface
+    if arguments.stop:
+        return _stop(name)
+    database = arguments.database or STATE_ROOT / f"{name}.sqlite"
+    settings = ServerSettings(
+        name, tuple(arguments.pool), arguments.lease_time, database.absolute(), arguments.user
+    )
+    return run_daemon(
+        PROGRAM,
+        arguments,
+        lambda verdict, destination: _serve(arguments, settings, verdict, destination),
+        None,
+        "",
+    )
+
+
+def _stop(name: str) -> int:
+    interfaces = RtnetlinkControl()
+    link = find_interface(interfaces, name)
+    runtime = RuntimeDirectory(link.ifindex, role=ROLE)
+    return stop_daemon(
+        PROGRAM, name, runtime, lambda: undo_leftovers(link, interfaces, runtime), release=False
+    )
+
+
+def _serve(
+    arguments: argparse.Namespace, settings: ServerSettings, verdict: Verdict, destination: str
+) -> int:
+    """Serve; when the interface goes, wait for it to come back and serve again."""
+    account = service_account(settings.user)
+    interfaces = RtnetlinkControl()
+    events = interfaces.events()  # before the first look: nothing is missed in between
+    signals = stop_signals()
+    network = network_arguments(destination, verbose=arguments.verbose)
+    told = ""
+    while True:
+        try:
+            helper, supervisor = _serve_once(
+                settings=settings,
+                account=account,
+                interfaces=interfaces,
+                events=events,
+                verdict=verdict,
+                network=network,
+                signals=signals,
+            )
+        except (ConfigError, NetlinkError, WireGuardError) as error:
+            if not verdict.is_given:
+                raise
+            if str(error) != told:  # every change in the kernel brings us here
+                _LOG.info("not serving yet: %s", error)
+            told = str(error)
+        else:
+            told = ""
+            if supervisor.failed:
+                return verdict_on_failure(PROGRAM, verdict, helper.reason)
+            if supervisor.stopping or not supervisor.gone:
+                return OK
+            _LOG.warning("waiting for %s to come back", settings.interface)
+        if not _wait_for_change(events, signals):
+            return OK
+
+
+def _serve_once(
+    *,
+    settings: ServerSettings,
+    account: Account,
+    interfaces: RtnetlinkControl,
+    events: EventSource,
+    verdict: Verdict,
+    network: list[str],
+    signals: int,
+) -> tuple[ServerHelper, Supervisor]:
+    opened = open_interface(settings, interfaces)
+    control = ControlSocket(opened.runtime.control)
+    with ExitStack() as stack:  # in reverse: who waits at the control socket is told at the end
+        stack.callback(control.close)
+        stack.callback(opened.runtime.release)
+        stack.callback(opened.wireguard.close)
+        prepare_state_directory(settings.database, STATE_ROOT, account)
+        helper = ServerHelper(settings, interfaces, verdict, opened)
+        supervisor = Supervisor(
+            helper,
+            account=account,
+            clock=SystemClock(),
+            events=events,
+            control=control,
+            arguments=network,
+        )
+        stack.callback(lambda: helper.close(gone=supervisor.gone))
+        helper.start()
+        supervisor.run(signals)
+    return helper, supervisor
+
+
+def _wait_for_change(events: EventSource, signals: int) -> bool:
+    """Wait for something to change in the kernel; False when a signal says to stop."""
+    while True:
+        ready, _, _ = select.select([events.fileno(), signals], [], [])
+        if signals in ready:
+            if set(os.read(signals, 64)) & {signal.SIGTERM, signal.SIGINT}:
+                return False
+        elif events.read():
+            return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""The client's root side: what it sets up before the network process starts, and its requests."""
+
+import errno
+import logging
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_dynamic.address import SERVER_ADDRESS, Prefix, format_address, parse_address
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.helper.applied import AppliedLease
+from wg_dynamic.helper.policy import Surroundings, refusal
+from wg_dynamic.helper.qualify import (
+    client_link_local,
+    find_wireguard,
+    is_anycast,
+    server_peer,
+)
+from wg_dynamic.netlink.control import (
+    Address,
+    AddressEvent,
+    Event,
+    InterfaceControl,
+    Link,
+    LinkEvent,
+    Overrun,
+    RouteEvent,
+)
+from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.ledger import Ledger
+from wg_dynamic.privsep.requests import (
+    CLIENT_REPLIES,
+    CLIENT_REQUESTS,
+    AddressSetting,
+    Applied,
+    ApplyLease,
+    ClientStart,
+    Connect,
+    Connecting,
+    Failed,
+    LinkState,
+    RefusedAddress,
+    Report,
+)
+from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.log import printable
+from wg_dynamic.system.notify import notify
+from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.control import WireGuardControl
+
+_LOG = logging.getLogger(__name__)
+
+PORT = 970
+"""docs/protocol.md section 2: the server's, and the client's own."""
+RESOLV_CONF = Path("/etc/resolv.conf")
+ROLE = "client"
+"""In the runtime directory: a server's leftovers are not ours to undo."""
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """What the command line asked for."""
+
+    interface: str
+    accepted: tuple[Prefix, ...] = ()
+    """--accept-routes"""
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class QualifiedInterface:
+    """An interface that meets the two conditions, locked."""
+
+    link: Link
+    wireguard: WireGuardControl
+    link_local: Prefix
+    runtime: RuntimeDirectory
+
+
+def open_interface(settings: ClientSettings, interfaces: InterfaceControl) -> QualifiedInterface:
+    """Check everything and change nothing but the lock. Raises ConfigError, PrivilegeError."""
+    link, wireguard = find_wireguard(interfaces, settings.interface)
+    try:
+        link_local = client_link_local(link, interfaces.addresses(link.ifindex))
+        server_peer(link, wireguard.device())
+        runtime = RuntimeDirectory(link.ifindex, role=ROLE)
+        runtime.take(f"wg-dynamic-client {link.name}")
+    except BaseException:
+        wireguard.close()
+        raise
+    return QualifiedInterface(link, wireguard, link_local, runtime)
+
+
+class ClientHelper:
+    """One qualified interface, until it is gone or we are stopped. A Role of the supervisor."""
+
+    module = "wg_dynamic.cli.client_network"
+    sends = CLIENT_REPLIES
+    receives = CLIENT_REQUESTS
+    stop_time = 1.5
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        interfaces: InterfaceControl,
+        verdict: Verdict,
+        opened: QualifiedInterface,
+    ) -> None:
+        self._settings = settings
+        self._interfaces = interfaces
+        self._verdict = verdict
+        self._link = opened.link
+        self._link_local = opened.link_local
+        self._wireguard = opened.wireguard
+        self._ledger = Ledger(opened.runtime.ledger)
+        self._lease = AppliedLease(opened.link, interfaces, opened.wireguard, self._ledger)
+        self._up = opened.link.up
+        self._repaired = False
+        self._last: tuple[Prefix, ...] = ()
+        self.reason = ""
+        """Why the network process could not go on."""
+
+    def start(self) -> None:
+        """Add the route to the server where it is missing. Raises NetlinkError."""
+        if not self._link.up:
+            _LOG.warning("%s is down: waiting for it to come up", self._link.name)
+            return
+        self._lease.add_server_route()
+        if is_anycast(self._link, self._interfaces.routes(self._link.ifindex)):
+            _LOG.warning(
+                "this machine forwards IPv6 and %s has a fe80::…/64 besides %s: the kernel takes"
+                " fe80:: for itself and the server cannot be reached; remove that address",
+                self._link.name,
+                self._link_local,
+            )
+
+    def start_message(self) -> tuple[object, socket.socket | None]:
+        """See Role."""
+        wishes = tuple(prefix.packed for prefix in self._lease.addresses())
+        return ClientStart(self._link.name, self._link_local.packed, wishes), None
+
+    def ready(self) -> None:
+        """See Role."""
+        notify("READY=1")
+
+    def fatal(self, reason: str) -> None:
+        """See Role."""
+        self.reason = reason
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def answer(self, message: object, channel: Channel) -> None:
+        """See Role."""
+        if isinstance(message, Connect):
+            self._connect(channel)
+        elif isinstance(message, ApplyLease):
+            channel.send(Applied(tuple(self._apply(message.addresses))))
+        elif isinstance(message, Report):
+            notify(f"STATUS={printable(message.text)}")
+
+    def _connect(self, channel: Channel) -> None:
+        """Bind and begin to connect; the network process has no way to do either."""
+        scope = self._link.ifindex
+        connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with connection:
+            connection.setblocking(False)
+            try:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                connection.bind((format_address(self._link_local.packed), PORT, 0, scope))
+                connection.connect((format_address(SERVER_ADDRESS), PORT, 0, scope))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                channel.send(Failed(self._explain(error)))
+                return
+            channel.send(Connecting(), connection)
+
+    def _explain(self, error: OSError) -> str:
+        name, own = self._link.name, format_address(self._link_local.packed)
+        if error.errno == errno.EADDRINUSE:
+            return f"[{own}%{name}]:{PORT} is in use: another client, or our last connection"
+        if error.errno == errno.EADDRNOTAVAIL:
+            return f"[{own}%{name}]:{PORT} is not free yet, or {own} is not on {name} any more"
+        if error.errno == errno.ENETUNREACH:
+            return f"there is no route to fe80::%{name}"
+        return f"connecting to [fe80::%{name}]:{PORT}: {error.strerror}"
+
+    def _apply(self, settings: tuple[AddressSetting, ...]) -> list[RefusedAddress]:
+        try:
+            peer = server_peer(self._link, self._wireguard.device())
+            taken, refused = [], []
+            for setting in settings:
+                reason = refusal(setting.address, setting.network, self._around(peer.public_key))
+                if reason:
+                    refused.append(RefusedAddress(setting.address, reason))
+                else:
+                    taken.append(setting)
+            self._lease.apply(taken, peer.public_key)
+        except InterfaceNotFoundError:
+            return []  # the event that says so is on its way
+        except WgDynamicError as error:
+            _LOG.error("cannot set the lease: %s", error)
+            return [RefusedAddress(setting.address, str(error)) for setting in settings]
+        self._tell_about(taken, refused)
+        return refused
+
+    def _around(self, server_key: bytes) -> Surroundings:
+        return Surroundings(
+            ifindex=self._link.ifindex,
+            addresses=tuple(self._interfaces.addresses()),
+            routes=tuple(self._interfaces.routes()),
+            device=self._wireguard.device(),
+            server_key=server_key,
+            ours=self._lease.widened(),
+            name_servers=read_name_servers(RESOLV_CONF),
+            accepted=self._settings.accepted,
+        )
+
+    def _tell_about(self, taken: list[AddressSetting], refused: list[RefusedAddress]) -> None:
+        addresses = tuple(setting.address for setting in taken)
+        name = self._link.name
+        if taken:
+            listed = ", ".join(str(address) for address in addresses)
+            text = f"{name}: leased {listed} for {taken[0].valid_time} s"
+            if addresses != self._last:
+                _LOG.info(text)
+            self._verdict.give(0, text)
+            notify(f"STATUS={text}")
+        elif refused:
+            self._verdict.give(
+                0, f"{name}: the lease was refused here: {refused[0].reason}; going on trying"
+            )
+        elif self._last:
+            _LOG.info("%s: no lease any more", name)
+        self._last = addresses
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def event(self, event: Event, channel: Channel | None) -> bool:
+        """See Role."""
+        ours = self._link.ifindex
+        if isinstance(event, LinkEvent) and event.link.ifindex == ours:
+            return not event.gone and self._look(channel)
+        if isinstance(event, Overrun):
+            return self._look(channel)
+        if isinstance(event, AddressEvent) and event.gone and event.address.ifindex == ours:
+            return self._look(channel)
+        if isinstance(event, RouteEvent) and event.gone and event.route.ifindex == ours:
+            return self._look(channel)
+        return True
+
+    def _look(self, channel: Channel | None) -> bool:
+        """Compare the link with what we knew; False when it is gone."""
+        try:
+            link = self._interfaces.link_by_index(self._link.ifindex)
+            lost = self._lease.strike_out_missing()
+            if link.up:
+                self._restore()
+        except InterfaceNotFoundError:
+            return False
+        except NetlinkError as error:
+            _LOG.error("cannot restore %s: %s", self._link.name, error)
+            return True
+        states = []
+        if link.up != self._up:
+            self._up = link.up
+            _LOG.info("%s is %s", self._link.name, "up" if link.up else "down")
+            states = [link.up]
+        elif lost and link.up:  # down and up before we looked, or taken off by hand: ask again
+            _LOG.info("%s has lost leased addresses or routes: renewing", self._link.name)
+            states = [False, True]
+        if channel is not None:
+            for up in states:
+                channel.send(LinkState(up))
+        return True
+
+    def _restore(self) -> None:
+        """Put back our name and the way to the server, which the kernel drops with the link."""
+        there = [a.prefix for a in self._interfaces.addresses(self._link.ifindex)]
+        if self._link_local not in there:
+            self._interfaces.set_address(
+                Address(self._link.ifindex, self._link_local), prefix_route=True
+            )
+            if not self._repaired:
+                _LOG.warning(
+                    "put %s back on %s: the kernel drops it when the interface goes down"
+                    " (said once)",
+                    self._link_local,
+                    self._link.name,
+                )
+            self._repaired = True
+        self._lease.add_server_route()
+
+    def close(self, *, gone: bool) -> None:
+        """Undo everything that was set."""
+        if gone:
+            _LOG.info("%s is gone", self._link.name)
+            self._lease.forget()
+        else:
+            self._lease.undo_all()
+        self._ledger.close()
+        self._wireguard.close()
+
+
+def undo_leftovers(name: str, interfaces: InterfaceControl, runtime: RuntimeDirectory) -> bool:
+    """Undo what a killed client has left on the interface; False when there is nothing.
+
+    Raises:
+        ConfigError: there is no such WireGuard interface.
+    """
+    link, wireguard = find_wireguard(interfaces, name)
+    ledger = Ledger(runtime.ledger)
+    left = len(ledger) > 0
+    AppliedLease(link, interfaces, wireguard, ledger).undo_all()
+    ledger.close()
+    wireguard.close()
+    return left
+
+
+def read_name_servers(path: Path) -> tuple[bytes, ...]:
+    """The addresses of the `nameserver` lines of resolv.conf(5); what is none is passed over."""
+    try:
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    found = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            try:
+                found.append(parse_address(words[1].partition("%")[0]))
+            except ValueError:
+                continue
+    return tuple(found)

@@ -1,0 +1,79 @@
+"""How `--stop` reaches the daemon: a Unix socket in the runtime directory, which is root's."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.privsep.codec import ChannelError, MessageCodec
+from wg_dynamic.privsep.requests import Ready, Stop
+
+_CODEC = MessageCodec((Stop, Ready))
+_MESSAGE_SIZE = 64
+STOP_TIMEOUT = 10.0
+"""Seconds that `--stop` waits for the daemon: releasing takes one, undoing far less."""
+
+
+class ControlSocket:
+    """The daemon's end."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.setblocking(False)
+        old = os.umask(0o177)
+        try:
+            self._listener.bind(str(path))
+        finally:
+            os.umask(old)
+        self._listener.listen(4)
+        self._waiting: list[socket.socket] = []
+
+    def fileno(self) -> int:
+        """For select; readable when somebody asks."""
+        return self._listener.fileno()
+
+    def receive(self) -> Stop | None:
+        """The request of the next caller; None when it had none that we know."""
+        with contextlib.suppress(OSError):
+            caller, _ = self._listener.accept()
+            caller.settimeout(1.0)
+            with contextlib.suppress(OSError, ChannelError):
+                message = _CODEC.decode(caller.recv(_MESSAGE_SIZE))
+                if isinstance(message, Stop):
+                    self._waiting.append(caller)
+                    return message
+            caller.close()
+        return None
+
+    def close(self) -> None:
+        """Tell everybody who waits that it is done, and close."""
+        for caller in self._waiting:
+            with contextlib.suppress(OSError):
+                caller.send(_CODEC.encode(Ready()))
+            caller.close()
+        self._waiting.clear()
+        self._listener.close()
+
+
+def stop_running(path: Path, *, release: bool) -> bool:
+    """Ask the daemon behind `path` to stop, and wait until it has; False when none listens.
+
+    Raises:
+        WgDynamicError: it did not stop in STOP_TIMEOUT seconds.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.settimeout(STOP_TIMEOUT)
+        try:
+            asker.connect(str(path))
+            asker.send(_CODEC.encode(Stop(release)))
+            asker.recv(_MESSAGE_SIZE)  # its answer, or the end of its life
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except TimeoutError as error:
+            msg = f"the daemon did not stop within {STOP_TIMEOUT:g} s: see its log"
+            raise WgDynamicError(msg) from error
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it was ending already
+    return True

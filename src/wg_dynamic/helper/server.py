@@ -1,0 +1,337 @@
+"""The server's root side: what it sets up before the network process starts, and its requests."""
+
+import errno
+import logging
+import select
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_dynamic.address import SERVER_ADDRESS, format_address
+from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.helper import pools as pool_rules
+from wg_dynamic.helper.allowed_ips import AllowedIPs
+from wg_dynamic.helper.qualify import (
+    RTN_ANYCAST,
+    SERVER_NETWORK,
+    SERVER_PREFIX,
+    check_server_address,
+    find_wireguard,
+    is_anycast,
+)
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.netlink.control import (
+    Address,
+    AddressEvent,
+    Event,
+    InterfaceControl,
+    Link,
+    LinkEvent,
+    Overrun,
+    Route,
+    RouteEvent,
+)
+from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.requests import (
+    MAX_PEERS_PREFIXES,
+    PEER_COST,
+    SERVER_REPLIES,
+    SERVER_REQUESTS,
+    ChangeAllowedIPs,
+    Changed,
+    PeerInfo,
+    Peers,
+    ReadPeers,
+    ServerStart,
+)
+from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.notify import notify
+from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.control import WireGuardControl
+
+_LOG = logging.getLogger(__name__)
+
+ROLE = "server"
+"""Whose ledger and control socket it is, in the runtime directory."""
+PORT = 970
+"""docs/protocol.md section 2."""
+BACKLOG = 4096
+"""Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)."""
+PORT_TRIES = 40
+PORT_PAUSE = 0.05
+"""Seconds between tries: a killed helper's network process may have the port for a moment."""
+_RT_TABLE_LOCAL = 255
+_RTPROT_KERNEL = 2
+_FORWARDING = (
+    (4, Path("/proc/sys/net/ipv4/ip_forward"), "net.ipv4.ip_forward"),
+    (16, Path("/proc/sys/net/ipv6/conf/all/forwarding"), "net.ipv6.conf.all.forwarding"),
+)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What the command line asked for."""
+
+    interface: str
+    pools: tuple[str, ...]
+    lease_time: int
+    """Seconds."""
+    database: Path
+    user: str | None = None
+
+
+class ServerHelper:
+    """One qualified interface, from `open_server` until `close`. A Role of the supervisor."""
+
+    module = "wg_dynamic.cli.server_network"
+    sends = SERVER_REPLIES
+    receives = SERVER_REQUESTS
+    stop_time = 5.0
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        interfaces: InterfaceControl,
+        verdict: Verdict,
+        opened: "OpenedInterface",
+    ) -> None:
+        self._settings = settings
+        self._interfaces = interfaces
+        self._verdict = verdict
+        self._link = opened.link
+        self._pools = opened.pools
+        self._wireguard = opened.wireguard
+        self.runtime = opened.runtime
+        self._ledger = Ledger(opened.runtime.ledger)
+        self._allowed_ips = AllowedIPs(opened.wireguard, self._ledger, opened.pools)
+        self._listener: socket.socket | None = None
+        self._repaired = False
+        self.reason = ""
+        """Why the network process could not serve."""
+
+    def start(self) -> None:
+        """Listen, and add the routes that are missing. Raises ConfigError, NetlinkError."""
+        self._listener = open_listener(self._link)
+        wanted = [pool.network for pool in self._pools]
+        self._remove_routes([e for e in self._ledger.entries(ROUTE) if e.prefix not in wanted])
+        self._add_routes()
+        _warn_without_forwarding(self._pools)
+
+    def start_message(self) -> tuple[object, socket.socket | None]:
+        """See Role."""
+        addresses = self._interfaces.addresses()
+        message = ServerStart(
+            interface=self._link.name,
+            ifindex=self._link.ifindex,
+            pools=tuple(pool.network for pool in self._pools),
+            excluded=pool_rules.own_addresses(self._pools, addresses),
+            lease_time=self._settings.lease_time,
+            database=str(self._settings.database),
+        )
+        return message, self._listener
+
+    def ready(self) -> None:
+        """See Role."""
+        listed = ", ".join(str(pool.network) for pool in self._pools)
+        text = f"{self._link.name}: serving on [fe80::%{self._link.name}]:{PORT}, leasing {listed}"
+        _LOG.info(text)
+        self._verdict.give(0, text)
+        notify("READY=1")
+
+    def fatal(self, reason: str) -> None:
+        """See Role."""
+        self.reason = reason
+
+    def answer(self, message: object, channel: Channel) -> None:
+        """See Role."""
+        if isinstance(message, ReadPeers):
+            for part in peer_parts(self._allowed_ips.read()):
+                channel.send(part)
+        elif isinstance(message, ChangeAllowedIPs):
+            channel.send(Changed(tuple(self._allowed_ips.change(message.changes))))
+
+    def event(self, event: Event, channel: Channel | None) -> bool:
+        """See Role."""
+        if isinstance(event, LinkEvent) and event.link.ifindex == self._link.ifindex:
+            return not event.gone and self._repair()
+        if isinstance(event, Overrun):
+            return self._repair()
+        if isinstance(event, AddressEvent) and event.gone:
+            return event.address.ifindex != self._link.ifindex or self._repair()
+        if isinstance(event, RouteEvent) and event.gone:
+            return event.route.ifindex != self._link.ifindex or self._repair()
+        return True
+
+    def _repair(self) -> bool:
+        """Put back fe80::/64 and the routes that the kernel dropped; False if the link is gone."""
+        try:
+            link = self._interfaces.link_by_index(self._link.ifindex)
+            if not link.up:
+                return True
+            there = [a.prefix for a in self._interfaces.addresses(link.ifindex)]
+            if SERVER_NETWORK not in there:
+                self._put_back_address()
+                if not self._repaired:
+                    _LOG.warning(
+                        "put fe80::/64 back on %s: the kernel drops it when the"
+                        " interface goes down (said once)",
+                        link.name,
+                    )
+                self._repaired = True
+            self._add_routes()
+        except InterfaceNotFoundError:
+            return False
+        except NetlinkError as error:
+            _LOG.error("cannot restore %s: %s", self._link.name, error)
+        return True
+
+    def _put_back_address(self) -> None:
+        """Set fe80::/64, also where the kernel was faster with an address of its own.
+
+        With forwarding on, a random fe80::x/64, which a TUN interface gets whenever it comes up,
+        makes fe80:: an anycast address, and the kernel then drops what is sent to ours: its
+        route goes first.
+        """
+        ifindex = self._link.ifindex
+        if is_anycast(self._link, self._interfaces.routes(ifindex)):
+            self._interfaces.remove_route(
+                Route(
+                    SERVER_PREFIX,
+                    ifindex,
+                    kind=RTN_ANYCAST,
+                    table=_RT_TABLE_LOCAL,
+                    protocol=_RTPROT_KERNEL,
+                )
+            )
+        self._interfaces.set_address(Address(ifindex, SERVER_NETWORK), prefix_route=True)
+
+    def _add_routes(self) -> None:
+        routes = self._interfaces.routes(self._link.ifindex)
+        for route in pool_rules.missing_routes(self._pools, self._link, routes):
+            self._ledger.add(Entry(ROUTE, route.prefix))
+            self._interfaces.add_route(route)
+
+    def close(self, *, gone: bool) -> None:
+        """Take back the routes; leased allowed IPs stay, as do the leases."""
+        if self._listener is not None:
+            self._listener.close()
+        if gone:
+            _LOG.warning("%s is gone", self._link.name)
+            self._ledger.remove(*self._ledger.entries(ROUTE), *self._ledger.entries(ALLOWED_IP))
+        self._remove_routes(self._ledger.entries(ROUTE))
+        self._ledger.close()
+        self._wireguard.close()
+
+    def _remove_routes(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            try:
+                self._interfaces.remove_route(Route(entry.prefix, self._link.ifindex))
+                self._ledger.remove(entry)
+            except WgDynamicError as error:
+                _LOG.error("cannot remove the route to %s: %s", entry.prefix, error)
+
+
+@dataclass(frozen=True)
+class OpenedInterface:
+    """An interface that was found to qualify, locked."""
+
+    link: Link
+    wireguard: WireGuardControl
+    pools: tuple[Pool, ...]
+    runtime: RuntimeDirectory
+
+
+def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> OpenedInterface:
+    """Check everything and change nothing but the lock. Raises ConfigError, PrivilegeError."""
+    link, wireguard = find_wireguard(interfaces, settings.interface)
+    try:
+        routes = interfaces.routes()
+        addresses = interfaces.addresses(link.ifindex)
+        pools = pool_rules.choose_pools(settings.pools, link, routes)
+        check_server_address(link, addresses, routes)
+        pool_rules.check_routes(pools, link, routes)
+        runtime = RuntimeDirectory(link.ifindex, role=ROLE)
+        runtime.take(f"wg-dynamic-server {link.name}")
+    except BaseException:
+        wireguard.close()
+        raise
+    return OpenedInterface(link, wireguard, pools, runtime)
+
+
+def undo_leftovers(link: Link, interfaces: InterfaceControl, runtime: RuntimeDirectory) -> bool:
+    """Take back the routes that a killed server has left; False when there are none.
+
+    Leased allowed IPs stay, as they do when a server is stopped in order.
+    """
+    ledger = Ledger(runtime.ledger)
+    routes = ledger.entries(ROUTE)
+    for entry in routes:
+        interfaces.remove_route(Route(entry.prefix, link.ifindex))
+        ledger.remove(entry)
+    ledger.close()
+    return bool(routes)
+
+
+def open_listener(link: Link) -> socket.socket:
+    """The listening socket, on fe80:: of this interface only. Raises ConfigError."""
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(listener, link)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        msg = f"cannot listen on [fe80::%{link.name}]:{PORT}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            msg += f", expected the port to be free: see who has it (ss -6ltnp sport = :{PORT})"
+        raise ConfigError(msg) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _bind(listener: socket.socket, link: Link) -> None:
+    """Bind, for two seconds if need be."""
+    for left in reversed(range(PORT_TRIES)):
+        try:
+            listener.bind((format_address(SERVER_ADDRESS), PORT, 0, link.ifindex))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+            select.select([], [], [], PORT_PAUSE)
+        else:
+            return
+
+
+def _warn_without_forwarding(pools: Sequence[Pool]) -> None:
+    for size, path, name in _FORWARDING:
+        leases = any(len(pool.network.packed) == size for pool in pools)
+        try:
+            if leases and path.read_text("ascii").strip() == "0":
+                _LOG.warning("%s is 0: peers reach this hub only, not each other", name)
+        except OSError:
+            continue
+
+
+def peer_parts(infos: Iterable[PeerInfo]) -> Iterator[Peers]:
+    """The answer to ReadPeers, in messages of MAX_PEERS_PREFIXES prefixes at the most."""
+    part: list[PeerInfo] = []
+    room = MAX_PEERS_PREFIXES
+    for info in infos:
+        for piece in _split(info):
+            cost = PEER_COST + len(piece.fixed) + len(piece.leased)
+            if cost > room:
+                yield Peers(tuple(part), last=False)
+                part, room = [], MAX_PEERS_PREFIXES
+            part.append(piece)
+            room -= cost
+    yield Peers(tuple(part), last=True)
+
+
+def _split(info: PeerInfo) -> Iterator[PeerInfo]:
+    """A peer in pieces that fit into a message each."""
+    size = MAX_PEERS_PREFIXES // 4
+    for at in range(0, max(1, len(info.fixed), len(info.leased)), size):
+        yield PeerInfo(info.public_key, info.fixed[at : at + size], info.leased[at : at + size])

@@ -1,0 +1,35 @@
+"""The directory of the lease database: made for the service account where it is missing."""
+
+import os
+from pathlib import Path
+
+from wg_dynamic.errors import ConfigError
+from wg_dynamic.system.privileges import Account
+
+
+def prepare_state_directory(database: Path, root: Path, account: Account) -> None:
+    """Make the database's directory, mode 0700, owned by the account, if it does not exist.
+
+    One that exists is an administrator's business and left as it is, but for `root`, our own,
+    which is given to the account (it may have been another's at an earlier start).
+
+    Raises:
+        ConfigError: it cannot be made, or something else lies there.
+    """
+    directory = database.parent
+    try:
+        if directory == root:
+            root.mkdir(mode=0o700, exist_ok=True)
+        elif not directory.exists():
+            directory.mkdir(mode=0o700)
+        else:
+            return
+        # Only the directory itself, never what lies in it: the account could have put links there.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(descriptor, account.uid, account.gid)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        msg = f"cannot prepare {directory} for the lease database: {error.strerror}"
+        raise ConfigError(msg) from error

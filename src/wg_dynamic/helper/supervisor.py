@@ -1,0 +1,265 @@
+"""The helper's loop: signals, the network process, kernel events, `--stop`. One thread, blocking.
+
+What a request or an event means is the role's business (helper/server.py, helper/client.py).
+"""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+from typing import Protocol
+
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.helper.control_socket import ControlSocket
+from wg_dynamic.netlink.control import Event, EventSource
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.requests import Fatal, Ready, Stop
+from wg_dynamic.privsep.spawn import spawn_network_process
+from wg_dynamic.system.background import signal_descriptor
+from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.privileges import Account
+
+_LOG = logging.getLogger(__name__)
+
+RESTART_FIRST = 0.5
+RESTART_MAX = 30.0
+"""Seconds before a network process that died is started again; doubled each time."""
+FAILED_STARTS = 3
+"""Network processes that die one after the other before any has served: the start has failed."""
+CALM = 60.0
+"""A network process that lived this many seconds had not failed at the start."""
+MESSAGES_AT_A_TIME = 32
+"""Requests carried out before signals and events are looked at again."""
+RECHECK = 30.0
+"""Longest wait in one select: deadlines are met within this after a suspend."""
+
+
+class Role(Protocol):
+    """What makes the helper a server's or a client's."""
+
+    @property
+    def module(self) -> str:
+        """What to run as the network process."""
+
+    @property
+    def sends(self) -> tuple[type, ...]:
+        """The messages that it is sent."""
+
+    @property
+    def receives(self) -> tuple[type, ...]:
+        """The messages that it may send."""
+
+    @property
+    def stop_time(self) -> float:
+        """Seconds that the network process has to end once it is told to stop."""
+
+    def start_message(self) -> tuple[object, socket.socket | None]:
+        """What a new network process is told first."""
+
+    def answer(self, message: object, channel: Channel) -> None:
+        """Carry out a request. WgDynamicError ends this network process; another is started."""
+
+    def ready(self) -> None:
+        """The network process serves."""
+
+    def fatal(self, reason: str) -> None:
+        """The network process cannot serve, and no other one could."""
+
+    def event(self, event: Event, channel: Channel | None) -> bool:
+        """Something changed in the kernel; False when the interface is gone."""
+
+
+class Supervisor:
+    """Runs one role until its interface is gone, it failed for good, or somebody stops it."""
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        account: Account,
+        clock: Clock,
+        events: EventSource,
+        control: ControlSocket,
+        arguments: list[str],
+    ) -> None:
+        self._role = role
+        self._account = account
+        self._clock = clock
+        self._events = events
+        self._control = control
+        self._arguments = arguments
+        self._selector = selectors.DefaultSelector()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._started_at = 0.0
+        self._restart_at: float | None = None
+        self._restart_delay = RESTART_FIRST
+        self._failed_starts = 0
+        self._has_served = False
+        self._stop_at: float | None = None
+        self._over = False
+        self.stopping = False
+        """Somebody said stop; the interface may have gone as well."""
+        self.gone = False
+        """The interface is gone."""
+        self.failed = False
+        """The network process cannot serve; the role was told why."""
+
+    def run(self, signals: int) -> None:
+        """Serve until the end. `signals`: a descriptor of system.background.signal_descriptor."""
+        self._selector.register(signals, selectors.EVENT_READ, self._on_signal)
+        self._selector.register(self._events, selectors.EVENT_READ, self._on_events)
+        self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+        self._start_process()
+        try:
+            while not self._over:
+                self._turn()
+        finally:
+            self._end_process()
+            self._selector.close()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._wait()):
+            if not self._over:
+                key.data(key.fd)
+        self._on_time()
+
+    def _wait(self) -> float:
+        now = self._clock.now()
+        times = [t for t in (self._restart_at, self._stop_at) if t is not None]
+        return max(0.0, min([RECHECK, *[t - now for t in times]]))
+
+    def _on_time(self) -> None:
+        now = self._clock.now()
+        if self._stop_at is not None and now >= self._stop_at:
+            _LOG.warning("the network process does not stop by itself: killing it")
+            self._over = True
+        elif self._restart_at is not None and now >= self._restart_at:
+            self._start_process()
+
+    def _start_process(self) -> None:
+        self._restart_at = None
+        self._started_at = self._clock.now()
+        try:
+            message, attached = self._role.start_message()
+            self._process, self._channel = spawn_network_process(
+                self._role.module,
+                self._account,
+                self._arguments,
+                self._role.sends,
+                self._role.receives,
+            )
+            self._selector.register(self._channel, selectors.EVENT_READ, self._on_channel)
+            self._channel.send(message, attached)
+        except (OSError, WgDynamicError) as error:  # no memory, no process, or dead already
+            self._process_ended(f"cannot start ({error})")
+
+    def _end_process(self) -> None:
+        """Close the channel, which ends the process, and take its status; kill it if need be."""
+        if self._channel is not None:
+            self._selector.unregister(self._channel)
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            try:
+                self._process.wait(2.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _on_signal(self, descriptor: int) -> None:
+        for number in os.read(descriptor, 64):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                _LOG.info("%s: stopping", signal.Signals(number).name)
+                self._stop(release=False)
+
+    def _on_control(self, _descriptor: int) -> None:
+        request = self._control.receive()
+        if request is not None:
+            _LOG.info("told to stop%s", " and release" if request.release else "")
+            self._stop(release=request.release)
+
+    def _stop(self, *, release: bool) -> None:
+        self.stopping = True
+        if self._channel is None:
+            self._over = True
+            return
+        if self._stop_at is None:
+            self._stop_at = self._clock.now() + self._role.stop_time
+        try:
+            self._channel.send(Stop(release))
+        except ChannelError:
+            self._over = True
+
+    def _on_events(self, _descriptor: int) -> None:
+        for event in self._events.read():
+            try:
+                stays = self._role.event(event, self._channel)
+            except ChannelError:
+                continue  # the end of that process is noticed on its channel
+            if not stays:
+                self.gone = True
+                self._over = True
+                return
+
+    def _on_channel(self, _descriptor: int) -> None:
+        channel = self._channel
+        for _ in range(MESSAGES_AT_A_TIME):  # one that floods us does not keep signals waiting
+            if channel is None or channel is not self._channel:
+                return
+            try:
+                received = channel.receive()
+                if received is None:
+                    return
+                message, attached = received
+                if attached is not None:
+                    attached.close()  # nobody sends us descriptors: it is not to stay open
+                self._dispatch(message, channel)
+            except EOFError:
+                self._process_ended("ended")
+            except WgDynamicError as error:
+                _LOG.error("network process: %s", error)
+                self._process_ended("is stopped for it")
+            if self._over:
+                return
+
+    def _dispatch(self, message: object, channel: Channel) -> None:
+        if isinstance(message, Ready):
+            self._has_served = True
+            self._role.ready()
+        elif isinstance(message, Fatal):
+            self._fail(message.reason)
+        else:
+            self._role.answer(message, channel)
+
+    def _process_ended(self, how: str) -> None:
+        self._end_process()
+        if self._stop_at is not None:
+            self._over = True
+            return
+        self._failed_starts += 1
+        if not self._has_served and self._failed_starts >= FAILED_STARTS:
+            self._fail(f"the network process {how} {FAILED_STARTS} times before it served")
+            return
+        now = self._clock.now()
+        if now - self._started_at >= CALM:
+            self._restart_delay = RESTART_FIRST
+        self._restart_at = now + self._restart_delay
+        _LOG.error("the network process %s; a new one in %.1f s", how, self._restart_delay)
+        self._restart_delay = min(self._restart_delay * 2, RESTART_MAX)
+
+    def _fail(self, reason: str) -> None:
+        self.failed = True
+        self._over = True
+        self._role.fatal(reason)
+
+
+def stop_signals() -> int:
+    """The descriptor for `Supervisor.run`; other stops are left at their default."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return signal_descriptor((signal.SIGTERM, signal.SIGINT))

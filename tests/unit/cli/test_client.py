@@ -1,0 +1,257 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.netlink import FakeInterfaces
+from tests.fakes.wireguard import FakeWireGuard
+from wg_dynamic.address import parse_prefix
+from wg_dynamic.cli import client as module
+from wg_dynamic.cli import daemon as shared
+from wg_dynamic.cli.client import main, make_parser
+from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
+from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger
+from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.privileges import Account
+from wg_dynamic.system.runtime import RuntimeDirectory
+
+NAME = parse_prefix("fe80::1/128")
+
+
+class World:
+    """A machine with wg0, and no process but ours."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.interfaces = FakeInterfaces()
+        self.link = self.interfaces.add_link("wg0")
+        self.wireguard = FakeWireGuard()
+        self.done: list[object] = []
+        self.daemon_stops = False
+        replace = monkeypatch.setattr
+        replace(os, "geteuid", lambda: 0)
+        replace(module, "umask", lambda: None)
+        replace(module, "RtnetlinkControl", lambda: self.interfaces)
+        replace(module, "RuntimeDirectory", self.runtime)
+        replace(shared, "stop_running", self.stop_running)
+        replace(module, "service_account", lambda _: Account(60970, 60970))
+        replace(module, "stop_signals", lambda: 99)
+        replace("wg_dynamic.helper.qualify.open_control", lambda _: self.wireguard)
+        replace(shared.select, "select", lambda *_: self.done.append("wait"))  # type: ignore[attr-defined]
+
+    def runtime(self, ifindex: int | None = None, role: str = "client") -> RuntimeDirectory:
+        return RuntimeDirectory(ifindex or self.link.ifindex, self.root, role)
+
+    def stop_running(self, _: Path, *, release: bool) -> bool:
+        assert release
+        return self.daemon_stops
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_manual() -> None:
+    arguments = make_parser().parse_args(["wg0"])
+    assert (arguments.interface, arguments.stop, arguments.wait) == ("wg0", False, 5.0)
+    assert arguments.accept_routes == []
+
+
+def test_networks_to_accept_add_up() -> None:
+    words = ["--accept-routes", "192.0.2.0/24", "--accept-routes", "2001:db8::/32", "wg0"]
+    expected = [parse_prefix("192.0.2.0/24"), parse_prefix("2001:db8::/32")]
+    assert make_parser().parse_args(words).accept_routes == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--wait", "-1"], "'-1', expected 0 to 3600 seconds"),
+        (["--wait", "3600.1"], "'3600.1', expected 0 to 3600 seconds"),
+        (["--wait", "nan"], "'nan', expected 0 to 3600 seconds"),
+        (["--wait", "soon"], "'soon', expected 0 to 3600 seconds"),
+        (["--accept-routes", "192.0.2.1/24"], "'192.0.2.1/24', expected a network as in"),
+        (["--accept-routes", "0.0.0.0/0"], "not the whole Internet"),
+        (["--accept-routes", "office"], "'office': "),
+        ([], "the following arguments are required: interface"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "wg0"] if words else [])
+    assert ended.value.code == 2
+    text = capsys.readouterr().err
+    assert expected in text
+    assert text.count("\n") == 1
+
+
+def test_only_root_may(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert main(["wg0"]) == 4
+    assert "wg-dynamic-client runs as user 65534, expected root" in capsys.readouterr().err
+
+
+# --- --stop ----------------------------------------------------------------------------------
+
+
+def test_stop_waits_for_the_daemon(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.daemon_stops = True
+    assert main(["--stop", "wg0"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_stop_without_a_daemon_is_harmless(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--stop", "wg0"]) == 0
+    text = "wg0: no wg-dynamic-client runs here; nothing to undo\n"
+    assert capsys.readouterr() == (text, "")
+    assert not world.runtime().ledger.exists()
+
+
+def test_stop_undoes_what_a_killed_one_has_left(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(world.runtime().ledger)
+    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.7")))
+    ledger.close()
+    assert main(["--stop", "wg0"]) == 0
+    assert "undid what a killed one had left" in capsys.readouterr().out
+
+
+def test_stop_of_no_interface_is_an_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--stop", "wg1"]) == 3
+    assert "no interface 'wg1'" in capsys.readouterr().err
+    assert world.done == []
+
+
+def test_stop_waits_for_a_daemon_that_just_starts_or_ends(world: World) -> None:
+    other = world.runtime()
+    assert other.lock("wg-dynamic-client wg0")
+
+    def select(*_: object) -> None:
+        world.done.append("wait")
+        if len(world.done) == 3:
+            other.release()
+
+    shared.select.select = select  # type: ignore[attr-defined]
+    assert main(["--stop", "wg0"]) == 0
+    assert world.done == ["wait"] * 3
+
+
+def test_stop_stops_no_server(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    server = world.runtime(role="server")
+    assert server.lock("wg-dynamic-server wg0")
+    assert main(["--stop", "wg0"]) == 3
+    expected = f"no wg-dynamic-client to stop on wg0: wg-dynamic-server wg0 (PID {os.getpid()})"
+    assert expected in capsys.readouterr().err
+    server.release()
+
+
+# --- keeping a lease -------------------------------------------------------------------------
+
+
+class FakeParts:
+    """Stands for everything that `_keep` puts together; keeps the order of what is done."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done = world.done
+        self.gone = False
+        self.failed = False
+        self.reason = "no way"
+        self.error: Exception | None = None
+        self.settings: object = None
+        runtime = world.runtime()
+        assert runtime.lock("x")
+        monkeypatch.setattr(runtime, "release", lambda: self.done.append("release"))
+        opened = QualifiedInterface(world.link, world.wireguard, NAME, runtime)
+
+        def open_interface(settings: ClientSettings, _: object) -> QualifiedInterface:
+            self.settings = settings
+            return opened
+
+        monkeypatch.setattr(module, "open_interface", open_interface)
+        for name in ("ClientHelper", "ControlSocket", "Supervisor"):
+            monkeypatch.setattr(module, name, self.make(name))
+
+    def make(self, name: str) -> Callable[..., Any]:
+        def made(*_: object, **more: object) -> "FakeParts":
+            self.done.append(name)
+            if name == "Supervisor":
+                assert more["arguments"] == ["stderr", "quiet"]
+            return self
+
+        return made
+
+    def start(self) -> None:
+        self.done.append("start")
+        if self.error is not None:
+            raise self.error
+
+    def run(self, signals: int) -> None:
+        assert signals == 99
+        self.done.append("run")
+
+    def close(self, **more: object) -> None:
+        self.done.append(("close helper", more["gone"]) if more else "close control")
+
+
+@pytest.fixture
+def parts(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeParts:
+    return FakeParts(world, monkeypatch)
+
+
+MADE = ["ControlSocket", "ClientHelper", "Supervisor", "start"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_who_waits_for_the_end_is_told_after_everything_is_undone(
+    parts: FakeParts, *, gone: bool
+) -> None:
+    parts.gone = gone
+    words = ["--foreground", "--accept-routes", "192.0.2.0/24", "--user", "x", "wg0"]
+    assert main(words) == 0
+    assert parts.settings == ClientSettings("wg0", (parse_prefix("192.0.2.0/24"),), "x")
+    assert parts.done == [*MADE, "run", ("close helper", gone), "release", "close control"]
+
+
+def test_a_start_that_fails_leaves_nothing(
+    parts: FakeParts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts.error = WgDynamicError("the kernel is busy")
+    assert main(["--foreground", "wg0"]) == 1
+    assert parts.done == [*MADE, ("close helper", False), "release", "close control"]
+    assert capsys.readouterr().err == "wg-dynamic-client: the kernel is busy\n"
+
+
+def test_a_network_process_that_cannot_go_on_is_a_failure(parts: FakeParts) -> None:
+    parts.failed = True
+    assert main(["--foreground", "wg0"]) == 3
+
+
+def test_in_the_background_the_first_lease_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def run_daemon(*arguments: Any) -> int:
+        program, _, daemon, wait, away = arguments
+        seen.extend((program, wait, away))
+        with pytest.raises(ConfigError):
+            daemon(Verdict(None), "syslog")
+        return 0
+
+    monkeypatch.setattr(module, "run_daemon", run_daemon)
+    assert main(["--wait", "0.5", "wg0"]) == 0
+    away = "wg0: no lease yet after 0.5 s, going on in the background"
+    assert seen == ["wg-dynamic-client", 0.5, away]
+    assert world.wireguard.closed

@@ -1,0 +1,60 @@
+import runpy
+import socket
+from typing import Any
+
+import pytest
+
+from wg_dynamic.address import parse_prefix
+from wg_dynamic.cli import server_network as module
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.requests import SERVER_REPLIES, SERVER_REQUESTS, ServerStart
+from wg_dynamic.store.sqlite import SqliteStore
+
+START = ServerStart("wg0", 3, (parse_prefix("10.44.0.0/24"),), (), 3600, "/x.sqlite")
+
+
+def work(*, with_listener: bool) -> None:
+    """Run it as the program does, told to start by a helper."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket() as listener:
+        helper = Channel(ours, SERVER_REPLIES, SERVER_REQUESTS)
+        helper.send(START, listener if with_listener else None)
+        module._work(Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES))
+
+
+def test_it_runs_as_the_server_s_end_of_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def run(*arguments: object) -> int:
+        seen.extend(arguments)
+        return 7
+
+    monkeypatch.setattr("wg_dynamic.cli.network.run_network_process", run)
+    monkeypatch.setattr("sys.argv", ["server_network", "1,2,3", "stderr", "quiet"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(module.__file__), run_name="__main__")
+    assert ended.value.code == 7
+    program, argv, sends, receives, function = seen
+    assert (program, argv[1:]) == ("wg-dynamic-server", ["1,2,3", "stderr", "quiet"])
+    assert (sends, receives) == (SERVER_REQUESTS, SERVER_REPLIES)
+    assert function.__name__ == "_work"
+
+
+def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    async def serve(*arguments: Any) -> None:
+        arguments[1].close()
+        seen.extend(arguments)
+
+    monkeypatch.setattr(module, "serve", serve)
+    monkeypatch.setattr(module, "raise_file_limit", lambda: seen.append("limit"))
+    work(with_listener=True)
+    assert seen[:2] == ["limit", START]
+    assert seen[4] is SqliteStore
+
+
+def test_without_a_listener_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "raise_file_limit", lambda: None)
+    with pytest.raises(RuntimeError, match="no listening socket"):
+        work(with_listener=False)

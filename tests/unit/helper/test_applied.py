@@ -1,0 +1,276 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.netlink import FakeInterfaces
+from tests.fakes.wireguard import FakeWireGuard
+from wg_dynamic.address import parse_prefix
+from wg_dynamic.helper.applied import AppliedLease
+from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, Link, Route
+from wg_dynamic.netlink.errors import NetlinkError
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.requests import AddressSetting
+from wg_dynamic.wireguard.control import WireGuardError
+from wg_dynamic.wireguard.device import Peer
+
+HUB, OTHER = bytes([1]) * 32, bytes([2]) * 32
+FE80 = parse_prefix("fe80::/128")
+
+
+def setting(address: str, network: str | None = None, seconds: int = 60) -> AddressSetting:
+    leased = parse_prefix(address)
+    on_link = leased if network is None else parse_prefix(network)
+    return AddressSetting(leased, on_link, seconds, seconds)
+
+
+LEASE = [setting("10.44.0.7", "10.44.0.0/24"), setting("fd00:44::7", "fd00:44::/64")]
+
+
+class World:
+    """An interface with a lease to apply."""
+
+    def __init__(self, path: Path) -> None:
+        self.interfaces = FakeInterfaces()
+        self.link: Link = self.interfaces.add_link("wg0")
+        self.wireguard = FakeWireGuard(Peer(OTHER), Peer(HUB, (FE80,)))
+        self.path = path
+        self.open()
+
+    def open(self) -> None:
+        """As a helper that starts does."""
+        self.ledger = Ledger(self.path)
+        self.lease = AppliedLease(self.link, self.interfaces, self.wireguard, self.ledger)
+
+    def addresses(self) -> set[str]:
+        return {str(a.prefix) for a in self.interfaces.addresses(self.link.ifindex)}
+
+    def routes(self) -> set[str]:
+        return {str(r.prefix) for r in self.interfaces.routes(self.link.ifindex) if r.table == 254}
+
+    def is_bare(self) -> bool:
+        return not (
+            self.addresses() or self.routes() or self.wireguard.allowed_ips(HUB) - {"fe80::/128"}
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "ledger")
+
+
+def test_a_lease_is_set_and_undone(world: World) -> None:
+    world.lease.apply(LEASE, HUB)
+    assert world.addresses() == {"10.44.0.7/32", "fd00:44::7/128"}
+    assert world.routes() == {"10.44.0.0/24", "fd00:44::/64"}
+    assert world.wireguard.allowed_ips(HUB) == {"fe80::/128", "10.44.0.0/24", "fd00:44::/64"}
+    assert {str(each) for each in world.lease.addresses()} == world.addresses()
+    assert {str(each) for each in world.lease.widened()} == {"10.44.0.0/24", "fd00:44::/64"}
+    routes = {r.prefix.is_ipv4: r for r in world.interfaces.routes() if r.table == 254}
+    assert routes[True].preferred_source == LEASE[0].address.packed
+    assert routes[True].scope == 253
+    assert routes[False].expires_time == 60
+    assert {r.protocol for r in routes.values()} == {ROUTE_PROTOCOL}
+    assert {a.valid_time for a in world.interfaces.addresses()} == {60}
+    world.lease.undo()
+    assert world.is_bare()
+    assert len(world.ledger) == 0
+
+
+def test_a_renewal_refreshes_and_sets_nothing_twice(world: World) -> None:
+    world.lease.apply(LEASE, HUB)
+    entries = len(world.ledger)
+    longer = [setting(str(s.address), str(s.network), 90) for s in LEASE]
+    world.lease.apply(longer, HUB)
+    assert len(world.ledger) == entries
+    assert {a.valid_time for a in world.interfaces.addresses()} == {90}
+    assert len(world.wireguard.calls) == 2, "the allowed IPs stand already"
+    assert len(world.routes()) == 2
+
+
+def test_a_lease_of_other_addresses_takes_the_place_of_the_first(world: World) -> None:
+    world.lease.apply(LEASE, HUB)
+    world.lease.apply([setting("10.55.0.8", "10.55.0.0/24")], HUB)
+    assert world.addresses() == {"10.55.0.8/32"}
+    assert world.routes() == {"10.55.0.0/24"}
+    assert world.wireguard.allowed_ips(HUB) == {"fe80::/128", "10.55.0.0/24"}
+    world.lease.apply([], HUB)
+    assert world.is_bare()
+
+
+def test_an_address_without_a_network_is_an_address_alone(world: World) -> None:
+    world.lease.apply([setting("10.44.0.7")], HUB)
+    assert world.addresses() == {"10.44.0.7/32"}
+    assert world.routes() == set()
+    assert world.wireguard.allowed_ips(HUB) == {"fe80::/128"}
+
+
+def test_allowed_ips_that_cover_the_network_are_not_widened(world: World) -> None:
+    world.wireguard.put_peer(Peer(HUB, (FE80, parse_prefix("10.0.0.0/8"), parse_prefix("::/0"))))
+    world.lease.apply(LEASE, HUB)
+    assert world.lease.widened() == frozenset()
+    world.lease.undo()
+    assert "10.0.0.0/8" in world.wireguard.allowed_ips(HUB)
+
+
+def test_widened_allowed_ips_that_somebody_took_off_are_set_again(world: World) -> None:
+    world.lease.apply(LEASE, HUB)
+    world.wireguard.put_peer(Peer(HUB, (FE80,)))
+    world.lease.apply(LEASE, HUB)
+    assert world.wireguard.allowed_ips(HUB) == {"fe80::/128", "10.44.0.0/24", "fd00:44::/64"}
+
+
+def test_what_an_administrator_has_set_is_left_and_not_undone(world: World) -> None:
+    ifindex = world.link.ifindex
+    for text in ("10.44.0.7/24", "fd00:44::7/64"):
+        world.interfaces.set_address(Address(ifindex, parse_prefix(text)), prefix_route=True)
+    world.lease.apply(LEASE, HUB)
+    world.lease.undo()
+    assert world.addresses() == {"10.44.0.7/24", "fd00:44::7/64"}
+    assert world.routes() == {"10.44.0.0/24", "fd00:44::/64"}
+    assert {r.protocol for r in world.interfaces.routes()} == {2}
+
+
+def test_routes_of_an_administrator_elsewhere_do_not_count(world: World) -> None:
+    ifindex = world.link.ifindex
+    world.interfaces.add_route(Route(LEASE[0].network, ifindex, table=100, protocol=4))
+    world.lease.apply(LEASE, HUB)
+    assert world.routes() == {"10.44.0.0/24", "fd00:44::/64"}
+
+
+def test_the_way_to_the_server_is_added_where_it_is_missing_and_kept_by_undo(world: World) -> None:
+    world.lease.add_server_route()
+    world.lease.add_server_route()
+    assert world.routes() == {"fe80::/128"}
+    world.lease.apply(LEASE, HUB)
+    world.lease.undo()
+    assert world.routes() == {"fe80::/128"}
+    world.lease.undo_all()
+    assert world.is_bare()
+
+
+@pytest.mark.parametrize("prefix", ["fe80::/128", "fe80::/64", "fe80::/10"])
+def test_a_way_that_is_there_is_used(world: World, prefix: str) -> None:
+    world.interfaces.add_route(Route(parse_prefix(prefix), world.link.ifindex, protocol=3))
+    world.lease.add_server_route()
+    world.lease.undo_all()
+    assert world.routes() == {prefix}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        Route(parse_prefix("::/0"), 2, protocol=3),
+        Route(parse_prefix("fe80::/64"), 2, table=100, protocol=3),
+        Route(parse_prefix("fe80::/128"), 2, kind=4, protocol=2),
+        Route(parse_prefix("fd00::/8"), 2, protocol=3),
+    ],
+)
+def test_routes_that_do_not_lead_there_do_not_count(world: World, route: Route) -> None:
+    world.interfaces.add_route(route)
+    world.lease.add_server_route()
+    assert Entry(ROUTE, FE80) in world.ledger
+
+
+def test_a_helper_that_starts_finds_what_a_killed_one_has_set(world: World) -> None:
+    world.lease.add_server_route()
+    world.lease.apply(LEASE, HUB)
+    world.open()
+    assert len(world.lease.addresses()) == 2
+    world.lease.apply(LEASE, HUB)
+    world.lease.undo_all()
+    assert world.is_bare()
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_a_kill_at_any_step_leaves_nothing_that_is_not_in_the_ledger(
+    world: World, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        """The process is no more."""
+
+    calls = 0
+    real = (world.interfaces, world.wireguard)
+
+    def killing(method: str, control: object) -> None:
+        original = getattr(control, method)
+
+        def count(*arguments: object, **more: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == step:
+                raise KilledError
+            return original(*arguments, **more)
+
+        monkeypatch.setattr(control, method, count)
+
+    for method in ("set_address", "add_route"):
+        killing(method, real[0])
+    killing("change_allowed_ips", real[1])
+    with pytest.raises(KilledError):
+        world.lease.apply(LEASE, HUB)
+    monkeypatch.undo()
+    world.open()
+    world.lease.undo_all()
+    assert world.is_bare()
+    assert len(world.ledger) == 0
+
+
+def test_a_kill_while_undoing_is_made_good_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.lease.apply(LEASE, HUB)
+    monkeypatch.setattr(world.ledger, "remove", lambda *_: None)  # killed before striking out
+    world.lease.undo()
+    monkeypatch.undo()
+    world.open()
+    assert len(world.ledger) == 6
+    world.lease.undo()
+    assert len(world.ledger) == 0
+
+
+def test_what_cannot_be_undone_is_kept_in_the_ledger_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.lease.apply(LEASE, HUB)
+    world.wireguard.error = WireGuardError("no answer")
+    with caplog.at_level(logging.ERROR):
+        world.lease.undo()
+    assert "cannot undo allowed-ip 10.44.0.0/24: no answer" in caplog.text
+    assert [entry.kind for entry in world.ledger.entries(ALLOWED_IP)] == [ALLOWED_IP] * 2
+    assert world.addresses() == set()
+    world.wireguard.error = None
+    world.interfaces.error = NetlinkError(1, "set")
+    world.lease.undo()
+    assert len(world.ledger) == 0
+
+
+def test_what_is_gone_is_forgotten(world: World) -> None:
+    world.lease.add_server_route()
+    world.lease.apply(LEASE, HUB)
+    assert not world.lease.strike_out_missing()
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    assert world.lease.strike_out_missing()
+    assert [str(e.prefix) for e in world.ledger.entries(ADDRESS)] == ["10.44.0.7/32"]
+    assert world.ledger.entries(ROUTE) == []
+    assert not world.lease.strike_out_missing()
+    # What comes to stand in their place is not ours.
+    world.interfaces.set_up(world.link.ifindex, up=True)
+    world.interfaces.set_address(Address(world.link.ifindex, parse_prefix("fd00:44::7/64")))
+    world.lease.apply(LEASE, HUB)
+    world.lease.undo()
+    assert world.addresses() == {"fd00:44::7/64"}
+
+
+def test_the_loss_of_the_way_to_the_server_is_no_loss_of_the_lease(world: World) -> None:
+    world.lease.add_server_route()
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    assert not world.lease.strike_out_missing()
+    assert len(world.ledger) == 0
+
+
+def test_with_the_interface_everything_is_gone(world: World) -> None:
+    world.lease.add_server_route()
+    world.lease.apply(LEASE, HUB)
+    world.lease.forget()
+    assert len(world.ledger) == 0

@@ -1,0 +1,465 @@
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.netlink import FakeInterfaces
+from tests.fakes.wireguard import FakeWireGuard
+from wg_dynamic.address import parse_address, parse_prefix
+from wg_dynamic.errors import ConfigError
+from wg_dynamic.helper import client as module
+from wg_dynamic.helper.client import (
+    ClientHelper,
+    ClientSettings,
+    QualifiedInterface,
+    open_interface,
+    read_name_servers,
+    undo_leftovers,
+)
+from wg_dynamic.netlink.control import Address, Event, Overrun, Route
+from wg_dynamic.netlink.errors import NetlinkError
+from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger
+from wg_dynamic.privsep.requests import (
+    AddressSetting,
+    Applied,
+    ApplyLease,
+    ClientStart,
+    Connect,
+    Connecting,
+    Failed,
+    LinkState,
+    RefusedAddress,
+    Report,
+)
+from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.control import WireGuardError
+from wg_dynamic.wireguard.device import Peer
+
+HUB = bytes([1]) * 32
+NAME = parse_prefix("fe80::1/128")
+LEASE = (
+    AddressSetting(parse_prefix("10.44.0.7"), parse_prefix("10.44.0.0/24"), 60, 60),
+    AddressSetting(parse_prefix("fd00:44::7"), parse_prefix("fd00:44::/64"), 60, 60),
+)
+
+
+class FakeVerdict:
+    """Collects what the foreground would print."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, str]] = []
+
+    def give(self, status: int, text: str) -> None:
+        self.given.append((status, text))
+
+
+class FakeChannel:
+    """Collects what is sent to the network process."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+        self.sockets: list[socket.socket] = []
+
+    def send(self, message: object, attached: socket.socket | None = None) -> None:
+        self.sent.append(message)
+        if attached is not None:
+            self.sockets.append(attached)
+
+    def take(self) -> list[object]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class World:
+    """A client's helper on a qualified interface."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.interfaces = FakeInterfaces()
+        self.link = self.interfaces.add_link("wg0")
+        self.interfaces.set_address(Address(self.link.ifindex, NAME))
+        self.wireguard = FakeWireGuard(Peer(HUB, (parse_prefix("fe80::/128"),)))
+        self.verdict = FakeVerdict()
+        self.runtime = RuntimeDirectory(self.link.ifindex, tmp_path, "client")
+        self.settings = ClientSettings("wg0")
+        self.channel: Any = FakeChannel()
+        self.helper: ClientHelper
+
+    def open(self) -> None:
+        link = self.interfaces.link_by_index(self.link.ifindex)
+        opened = QualifiedInterface(link, self.wireguard, NAME, self.runtime)
+        verdict: Any = self.verdict
+        self.helper = ClientHelper(self.settings, self.interfaces, verdict, opened)
+        self.events = self.interfaces.events()
+        self.helper.start()
+        self.deliver()
+
+    def apply(self, *settings: AddressSetting) -> object:
+        self.helper.answer(ApplyLease(settings), self.channel)
+        self.deliver()
+        return self.channel.sent.pop()
+
+    def deliver(self) -> bool:
+        """Let the helper see what happened; False when it says that the interface is gone."""
+        return all(self.helper.event(event, self.channel) for event in self.events.read())
+
+    def addresses(self) -> set[str]:
+        return {str(a.prefix) for a in self.interfaces.addresses(self.link.ifindex)}
+
+    def routes(self) -> set[str]:
+        there = self.interfaces.routes(self.link.ifindex)
+        return {str(route.prefix) for route in there if route.table == 254}
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(module, "RESOLV_CONF", tmp_path / "resolv.conf")
+    made = World(tmp_path)
+    monkeypatch.setattr("wg_dynamic.helper.qualify.open_control", lambda _: made.wireguard)
+    monkeypatch.setattr(
+        module, "RuntimeDirectory", lambda ifindex, role: RuntimeDirectory(ifindex, tmp_path, role)
+    )
+    return made
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+def test_an_interface_that_qualifies_is_locked(world: World) -> None:
+    opened = open_interface(world.settings, world.interfaces)
+    assert (opened.link, opened.link_local) == (world.link, NAME)
+    with pytest.raises(ConfigError, match=r"wg-dynamic-client wg0 .* runs on this interface"):
+        open_interface(world.settings, world.interfaces)
+    opened.runtime.release()
+
+
+def test_one_that_does_not_is_let_go_of(world: World) -> None:
+    world.wireguard.put_peer(Peer(HUB))
+    with pytest.raises(ConfigError, match="has fe80::/128 in its allowed IPs"):
+        open_interface(world.settings, world.interfaces)
+    assert world.wireguard.closed
+
+
+# --- start and end ---------------------------------------------------------------------------
+
+
+def test_the_network_process_is_told_its_name_and_what_is_still_set(world: World) -> None:
+    ledger = Ledger(world.runtime.ledger)
+    ledger.add(Entry(ADDRESS, LEASE[0].address))
+    ledger.close()
+    world.open()
+    message, attached = world.helper.start_message()
+    assert message == ClientStart("wg0", NAME.packed, (LEASE[0].address.packed,))
+    assert attached is None
+    assert world.routes() == {"fe80::/128"}
+    world.helper.ready()
+
+
+def test_a_link_that_is_down_is_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    world.open()
+    assert "wg0 is down: waiting for it to come up" in caplog.text
+    world.interfaces.set_up(world.link.ifindex, up=True)
+    assert world.deliver()
+    assert world.channel.take() == [LinkState(up=True)]
+    assert world.routes() == {"fe80::/128"}
+    assert str(NAME) in world.addresses()
+
+
+def test_an_anycast_fe80_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    anycast = Route(parse_prefix("fe80::/128"), world.link.ifindex, kind=4, table=255, protocol=2)
+    world.interfaces.add_route(anycast)
+    world.open()
+    assert "the kernel takes fe80:: for itself and the server cannot be reached" in caplog.text
+
+
+def test_the_end_undoes_everything(world: World) -> None:
+    before = (world.addresses(), world.routes(), world.wireguard.allowed_ips(HUB))
+    world.open()
+    world.apply(*LEASE)
+    world.helper.close(gone=False)
+    assert (world.addresses(), world.routes(), world.wireguard.allowed_ips(HUB)) == before
+    assert world.wireguard.closed
+    assert world.runtime.ledger.read_text() == ""
+
+
+def test_with_the_interface_gone_there_is_nothing_to_undo(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    world.interfaces.remove_link(world.link.ifindex)
+    assert not world.deliver()
+    world.wireguard.gone = True
+    world.helper.close(gone=True)
+    assert world.runtime.ledger.read_text() == ""
+
+
+def test_leftovers_of_a_killed_client_are_undone(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    assert undo_leftovers("wg0", world.interfaces, world.runtime)
+    assert world.addresses() == {str(NAME)}
+    assert world.routes() == set()
+
+
+def test_without_leftovers_nothing_is_undone(world: World) -> None:
+    assert not undo_leftovers("wg0", world.interfaces, world.runtime)
+
+
+def test_a_reason_to_give_up_is_kept(world: World) -> None:
+    world.open()
+    world.helper.fatal("no way")
+    assert world.helper.reason == "no way"
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+def test_a_lease_is_set_and_the_foreground_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.open()
+    assert world.apply(*LEASE) == Applied(())
+    text = "wg0: leased 10.44.0.7/32, fd00:44::7/128 for 60 s"
+    assert world.verdict.given == [(0, text)]
+    world.apply(*LEASE)
+    assert caplog.text.count(text) == 1, "a renewal is not worth a line"
+    assert world.apply() == Applied(())
+    assert "wg0: no lease any more" in caplog.text
+    assert world.addresses() == {str(NAME)}
+
+
+def test_what_the_policy_refuses_is_not_set(world: World) -> None:
+    world.open()
+    lan = AddressSetting(parse_prefix("8.8.8.8"), parse_prefix("8.8.8.0/24"), 60, 60)
+    reason = (
+        "8.8.8.0/24 is neither private nor in the server peer's allowed IPs"
+        " (--accept-routes 8.8.8.0/24 takes it)"
+    )
+    assert world.apply(lan) == Applied((RefusedAddress(lan.address, reason),))
+    assert world.verdict.given == [
+        (0, f"wg0: the lease was refused here: {reason}; going on trying")
+    ]
+    assert world.apply(LEASE[1], lan) == Applied((RefusedAddress(lan.address, reason),))
+    assert world.addresses() == {str(NAME), "fd00:44::7/128"}
+
+
+def test_what_the_administrator_accepts_is_set(world: World) -> None:
+    world.settings = ClientSettings("wg0", (parse_prefix("8.0.0.0/8"),))
+    world.open()
+    lan = AddressSetting(parse_prefix("8.8.8.8"), parse_prefix("8.8.8.0/24"), 60, 60)
+    assert world.apply(lan) == Applied(())
+
+
+def test_what_the_kernel_refuses_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.open()
+    world.wireguard.error = WireGuardError("no answer")
+    refused = tuple(RefusedAddress(each.address, "no answer") for each in LEASE)
+    assert world.apply(*LEASE) == Applied(refused)
+    assert "cannot set the lease: no answer" in caplog.text
+
+
+def test_a_lease_for_an_interface_that_is_just_gone_is_not_worth_a_word(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.open()
+    world.interfaces.remove_link(world.link.ifindex)
+    world.helper.answer(ApplyLease(LEASE), world.channel)
+    assert world.channel.take() == [Applied(())]
+    assert caplog.text == ""
+
+
+def test_a_report_needs_no_answer(world: World) -> None:
+    world.open()
+    world.helper.answer(Report("no server"), world.channel)
+    world.helper.answer(object(), world.channel)
+    assert world.channel.take() == []
+
+
+class FakeSocket:
+    """Fails as told when it is to bind or connect."""
+
+    code = errno.EINPROGRESS
+
+    def __init__(self, *_: object) -> None:
+        self.calls: list[object] = []
+
+    def __enter__(self) -> "FakeSocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def setblocking(self, _: bool) -> None:
+        pass
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def bind(self, address: object) -> None:
+        self.calls.append(address)
+
+    def connect(self, address: object) -> None:
+        self.calls.append(address)
+        if self.code:
+            raise OSError(self.code, "told to")
+
+
+@pytest.fixture
+def fake_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeSocket]]:
+    monkeypatch.setattr(socket, "socket", FakeSocket)
+    yield FakeSocket
+    FakeSocket.code = errno.EINPROGRESS
+
+
+def test_a_connection_goes_from_its_own_name_to_fe80(
+    world: World, fake_socket: type[FakeSocket]
+) -> None:
+    world.open()
+    for fake_socket.code in (errno.EINPROGRESS, 0):
+        world.helper.answer(Connect(), world.channel)
+        assert world.channel.take() == [Connecting()]
+        made: Any = world.channel.sockets.pop()
+        scope = world.link.ifindex
+        assert made.calls == [("fe80::1", 970, 0, scope), ("fe80::", 970, 0, scope)]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (errno.EADDRINUSE, "[fe80::1%wg0]:970 is in use: another client, or our last connection"),
+        (
+            errno.EADDRNOTAVAIL,
+            "[fe80::1%wg0]:970 is not free yet, or fe80::1 is not on wg0 any more",
+        ),
+        (errno.ENETUNREACH, "there is no route to fe80::%wg0"),
+        (errno.EACCES, "connecting to [fe80::%wg0]:970: told to"),
+    ],
+)
+def test_a_connection_that_cannot_be_made_is_explained(
+    world: World, fake_socket: type[FakeSocket], code: int, expected: str
+) -> None:
+    world.open()
+    fake_socket.code = code
+    world.helper.answer(Connect(), world.channel)
+    assert world.channel.take() == [Failed(expected)]
+    assert world.channel.sockets == []
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+def test_down_and_up_is_passed_on_and_put_right(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.open()
+    world.apply(*LEASE)
+    for _ in range(2):
+        world.interfaces.set_up(world.link.ifindex, up=False)
+        assert world.deliver()
+        assert world.channel.take() == [LinkState(up=False)]
+        world.interfaces.set_up(world.link.ifindex, up=True)
+        assert world.deliver()
+        assert world.channel.take() == [LinkState(up=True)]
+        assert {"fe80::1/128", "10.44.0.7/32"} == world.addresses()
+        assert "fe80::/128" in world.routes()
+        world.apply(*LEASE)
+    assert caplog.text.count("put fe80::1/128 back on wg0") == 1
+
+
+def test_down_and_up_faster_than_it_looks_makes_it_renew(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    world.interfaces.set_up(world.link.ifindex, up=True)
+    assert world.deliver()
+    assert world.channel.take() == [LinkState(up=False), LinkState(up=True)]
+    world.apply(*LEASE)
+    assert len(world.addresses()) == 3
+
+
+def test_a_leased_address_or_route_taken_off_by_hand_makes_it_renew(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    world.interfaces.remove_address(world.link.ifindex, LEASE[1].address)
+    world.deliver()
+    assert world.channel.take() == [LinkState(up=False), LinkState(up=True)]
+    world.apply(*LEASE)
+    world.interfaces.remove_route(Route(LEASE[0].network, world.link.ifindex))
+    world.deliver()
+    assert world.channel.take() == [LinkState(up=False), LinkState(up=True)]
+
+
+def test_its_own_name_and_way_taken_off_by_hand_are_put_back(world: World) -> None:
+    world.open()
+    world.interfaces.remove_address(world.link.ifindex, NAME)
+    world.deliver()
+    world.interfaces.remove_route(Route(parse_prefix("fe80::/128"), world.link.ifindex))
+    world.deliver()
+    assert str(NAME) in world.addresses()
+    assert world.routes() >= {"fe80::/128"}
+    assert world.channel.take() == []
+
+
+def test_what_happens_elsewhere_is_none_of_its_business(world: World) -> None:
+    world.open()
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.set_address(Address(eth0, parse_prefix("192.0.2.7/24")))
+    world.interfaces.remove_address(eth0, parse_prefix("192.0.2.7/24"))
+    world.interfaces.add_route(Route(parse_prefix("192.0.2.0/24"), eth0))
+    world.interfaces.set_up(eth0, up=False)
+    world.interfaces.remove_link(eth0)
+    world.interfaces.error = AssertionError("it need not look")
+    assert world.deliver()
+
+
+def test_after_lost_events_it_looks(world: World) -> None:
+    world.open()
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    world.events.read()
+    event: Event = Overrun()
+    assert world.helper.event(event, None), "without a network process nobody is told"
+    world.interfaces.set_up(world.link.ifindex, up=True)
+    world.interfaces.overrun()
+    assert world.deliver()
+    assert world.channel.take() == [LinkState(up=True)]
+    world.interfaces.remove_link(world.link.ifindex)
+    world.interfaces.overrun()
+    assert not world.deliver()
+
+
+def test_what_cannot_be_restored_is_told_and_tried_again(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.open()
+
+    def fail(*_: object, **__: object) -> None:
+        raise NetlinkError(errno.ENOMEM, "set address fe80::1/128")
+
+    with monkeypatch.context() as context:
+        context.setattr(world.interfaces, "set_address", fail)
+        world.interfaces.remove_address(world.link.ifindex, NAME)
+        assert world.deliver()
+    assert "cannot restore wg0: set address fe80::1/128: Cannot allocate memory" in caplog.text
+    assert world.helper.event(Overrun(), world.channel)
+    assert str(NAME) in world.addresses()
+
+
+# --- resolv.conf -----------------------------------------------------------------------------
+
+
+def test_name_servers_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    assert read_name_servers(path) == ()
+    path.write_bytes(
+        b"# nameserver 192.0.2.9\nsearch example\nnameserver\nnameserver 192.0.2.1\n"
+        b"nameserver  fe80::1%eth0 # router\nnameserver caf\xe9\nnameserver 2001:db8::1"
+    )
+    expected = ("192.0.2.1", "fe80::1", "2001:db8::1")
+    assert read_name_servers(path) == tuple(map(parse_address, expected))
+    with suppress(OSError):
+        assert read_name_servers(tmp_path) == ()

@@ -1,0 +1,111 @@
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.helper import control_socket as module
+from wg_dynamic.helper.control_socket import ControlSocket, stop_running
+from wg_dynamic.privsep.requests import Stop
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "control"
+
+
+@pytest.fixture
+def control(path: Path) -> Iterator[ControlSocket]:
+    made = ControlSocket(path)
+    yield made
+    made.close()
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+    return thread, results
+
+
+def wait_for(control: ControlSocket) -> Stop | None:
+    while True:
+        request = control.receive()
+        if request is not None:
+            return request
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_who_asks_waits_until_it_is_done(
+    control: ControlSocket, path: Path, *, release: bool
+) -> None:
+    thread, results = in_thread(lambda: stop_running(path, release=release))
+    assert wait_for(control) == Stop(release)
+    assert thread.is_alive()
+    control.close()
+    thread.join()
+    assert results == [True]
+
+
+def test_only_root_may_ask(control: ControlSocket, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert control.fileno() > 2
+
+
+def test_without_a_daemon_nobody_is_stopped(path: Path) -> None:
+    assert not stop_running(path, release=True)
+
+
+def test_a_socket_that_a_killed_daemon_left_is_nobody(path: Path) -> None:
+    left = ControlSocket(path)
+    left.close()
+    assert path.exists()
+    assert not stop_running(path, release=True)
+    ControlSocket(path).close()  # and the next daemon takes its place
+
+
+def test_nonsense_stops_nothing(control: ControlSocket, path: Path) -> None:
+    assert control.receive() is None, "nobody is there"
+    for data in (b"", b"stop", b"\1", b"\0\7", bytes(100)):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+            asker.connect(str(path))
+            if data:
+                asker.send(data)
+            else:
+                asker.shutdown(socket.SHUT_WR)
+            assert control.receive() is None
+            assert asker.recv(1) == b"", "it was closed"
+
+
+def test_who_leaves_before_it_is_done_does_no_harm(control: ControlSocket, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(str(path))
+        asker.send(b"\0\1")
+        assert control.receive() == Stop(release=True)
+    control.close()
+
+
+def test_a_daemon_that_does_not_stop_is_an_error(
+    control: ControlSocket, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_TIMEOUT", 0.05)
+    with pytest.raises(WgDynamicError, match=r"did not stop within 0\.05 s: see its log"):
+        stop_running(path, release=True)
+    assert control.receive() == Stop(release=True)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ConnectionResetError])
+def test_a_daemon_that_was_ending_already_has_stopped(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    class Ending(socket.socket):
+        def connect(self, _: object) -> None:
+            pass
+
+        def send(self, *_: object) -> int:
+            raise error
+
+    monkeypatch.setattr(socket, "socket", Ending)
+    assert stop_running(path, release=True)
