@@ -11,14 +11,17 @@ from wg_dynamic.store.sqlite import SqliteStore
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import raise_file_limit
 
+OTHER_FILES = 64
+"""Descriptors that are no connections: database, channel, log, the loop's own."""
+
 
 def _work(channel: Channel) -> None:
     start, listener = channel.wait_for(ServerStart)
     if listener is None:
         msg = "the helper sent no listening socket"
         raise RuntimeError(msg)
-    raise_file_limit()
-    asyncio.run(serve(start, listener, channel, SqliteStore, SystemClock()))
+    room = raise_file_limit() - OTHER_FILES
+    asyncio.run(serve(start, listener, channel, SqliteStore, SystemClock(), room=room))
 
 
 if __name__ == "__main__":

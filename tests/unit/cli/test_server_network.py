@@ -43,18 +43,19 @@ def test_it_runs_as_the_server_s_end_of_the_channel(monkeypatch: pytest.MonkeyPa
 def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    async def serve(*arguments: Any) -> None:
+    async def serve(*arguments: Any, room: int) -> None:
         arguments[1].close()
-        seen.extend(arguments)
+        seen.extend((*arguments, room))
 
     monkeypatch.setattr(module, "serve", serve)
-    monkeypatch.setattr(module, "raise_file_limit", lambda: seen.append("limit"))
+    monkeypatch.setattr(module, "raise_file_limit", lambda: 1000)
     work(with_listener=True)
-    assert seen[:2] == ["limit", START]
-    assert seen[4] is SqliteStore
+    assert seen[0] == START
+    assert seen[3] is SqliteStore
+    assert seen[-1] == 1000 - module.OTHER_FILES
 
 
 def test_without_a_listener_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "raise_file_limit", lambda: None)
+    monkeypatch.setattr(module, "raise_file_limit", lambda: 1000)
     with pytest.raises(RuntimeError, match="no listening socket"):
         work(with_listener=False)

@@ -1,0 +1,324 @@
+"""What a client does next: a table of states and events. Pure; `now` comes in, actions go out.
+
+Theory of operation. The machine is in one of five states and has at most one deadline. The driver
+feeds it events as they happen, and DeadlinePassed when the deadline has come; it performs the
+returned actions in their order. Whatever is not in the table cannot happen and is our own bug.
+
+REQUESTING  no lease; an exchange runs, or waits for its retry
+BOUND       a lease; nothing to do before T1, half of its time (protocol.md, "Lease life")
+RENEWING    a lease past T1; an exchange runs, or waits for its retry; the lease may run out
+PAUSED      the interface is down; a lease may be held and may run out
+STOPPED     the end: nothing is done any more
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from math import ceil
+from types import MappingProxyType
+from typing import Final
+
+from wg_dynamic.protocol.messages import LeasedAddress
+
+MIN_LEASE_TIME: Final = 10
+"""Seconds: a shorter lease is ignored (protocol.md, "Lease life")."""
+RETRY_FIRST: Final = 1.0
+RETRY_MAX: Final = 64.0
+"""Seconds between two tries: doubled from the first to the maximum."""
+RETRY_AFTER_MAX: Final = 3600.0
+"""Seconds: a server that asks for more patience than this does not get it."""
+JITTER: Final = 0.1
+"""Share of a wait by which it is made longer or shorter, so that clients do not move in step."""
+REPLY_LIMIT: Final = 15.0
+"""Seconds an exchange may take before it counts as failed, whatever the driver says."""
+LONGEST_TIME: Final = (1 << 32) - 2
+"""Seconds: one more means for ever to Linux, and nothing but seconds to us (protocol.md 6.4)."""
+
+
+class State(Enum):
+    """Where the client stands."""
+
+    REQUESTING = auto()
+    BOUND = auto()
+    RENEWING = auto()
+    PAUSED = auto()
+    STOPPED = auto()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What the server granted."""
+
+    addresses: tuple[LeasedAddress, ...]
+    granted_at: float
+    """CLOCK_BOOTTIME seconds when the request was sent: never later than the server's start."""
+
+    @property
+    def renew_at(self) -> float:
+        """T1: half of the shortest time."""
+        return self.granted_at + min(one.valid_time for one in self.addresses) / 2
+
+    @property
+    def ends_at(self) -> float:
+        """When the first address is over."""
+        return self.granted_at + min(one.valid_time for one in self.addresses)
+
+
+# --- events ---
+
+
+@dataclass(frozen=True)
+class Started:
+    """The machine begins, or the interface came up again."""
+
+
+@dataclass(frozen=True)
+class LinkDown:
+    """The interface went down."""
+
+
+@dataclass(frozen=True)
+class DeadlinePassed:
+    """`deadline` has come."""
+
+
+@dataclass(frozen=True)
+class Granted:
+    """The server leased addresses."""
+
+    addresses: tuple[LeasedAddress, ...]
+    asked_at: float
+
+
+@dataclass(frozen=True)
+class ExchangeFailed:
+    """No connection, no reply, or a reply that refuses."""
+
+    reason: str
+    retry_after: float | None = None
+    """Seconds that the server asked for."""
+    lost: bool = False
+    """The server said that our addresses are not ours: they go now (protocol.md 6.6)."""
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """The daemon is to end."""
+
+    release: bool
+
+
+Event = Started | LinkDown | DeadlinePassed | Granted | ExchangeFailed | StopAsked
+
+# --- actions ---
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Begin an exchange (ending one that runs)."""
+
+    lease: Lease | None
+    """What is held: its addresses are wished for."""
+
+
+@dataclass(frozen=True)
+class Abandon:
+    """End the exchange that runs, if one does."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Set these addresses, as long as they last; undo others."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Undo every leased address: the lease is over."""
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Something a person wants to know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Give the addresses back, within a second."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Finish:
+    """End the process."""
+
+
+Action = Ask | Abandon | Apply | Drop | Tell | Release | Finish
+
+# --- the table ---
+
+_S = State
+TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = MappingProxyType(
+    {
+        (_S.REQUESTING, Started): _S.REQUESTING,
+        (_S.REQUESTING, LinkDown): _S.PAUSED,
+        (_S.REQUESTING, DeadlinePassed): _S.REQUESTING,
+        (_S.REQUESTING, Granted): _S.BOUND,
+        (_S.REQUESTING, ExchangeFailed): _S.REQUESTING,
+        (_S.REQUESTING, StopAsked): _S.STOPPED,
+        (_S.BOUND, Started): _S.RENEWING,
+        (_S.BOUND, LinkDown): _S.PAUSED,
+        (_S.BOUND, DeadlinePassed): _S.RENEWING,
+        (_S.BOUND, StopAsked): _S.STOPPED,
+        (_S.RENEWING, Started): _S.RENEWING,
+        (_S.RENEWING, LinkDown): _S.PAUSED,
+        (_S.RENEWING, DeadlinePassed): _S.RENEWING,  # REQUESTING when the lease is over
+        (_S.RENEWING, Granted): _S.BOUND,
+        (_S.RENEWING, ExchangeFailed): _S.RENEWING,  # REQUESTING when the lease was lost
+        (_S.RENEWING, StopAsked): _S.STOPPED,
+        (_S.PAUSED, Started): _S.RENEWING,  # REQUESTING without a lease
+        (_S.PAUSED, LinkDown): _S.PAUSED,
+        (_S.PAUSED, DeadlinePassed): _S.PAUSED,
+        (_S.PAUSED, ExchangeFailed): _S.PAUSED,
+        (_S.PAUSED, StopAsked): _S.STOPPED,
+    }
+)
+"""Every pair that can happen. `Granted` in BOUND or PAUSED cannot: no exchange runs there."""
+
+
+class LeaseClient:
+    """The machine. Does no I/O, reads no clock."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        """`jitter` gives a number from -1 to 1, evenly."""
+        self.state = State.REQUESTING
+        self.lease: Lease | None = None
+        self.deadline: float | None = None
+        """When `handle` wants a DeadlinePassed, CLOCK_BOOTTIME seconds."""
+        self._jitter = jitter
+        self._retry_time = RETRY_FIRST
+        self._not_before = 0.0
+        """Until when the server asked us to wait (retry_after)."""
+        self._told = ""
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """What to do about an event. Raises KeyError for a pair that cannot happen (a bug)."""
+        self.state = TRANSITIONS[self.state, type(event)]
+        match event:
+            case Started():
+                return self._start(now)
+            case LinkDown():
+                self.deadline = self.lease.ends_at if self.lease else None
+                return [Abandon()]
+            case DeadlinePassed():
+                return self._deadline_passed(now)
+            case Granted():
+                return self._granted(event, now)
+            case ExchangeFailed():
+                return self._failed(event, now)
+            case _:
+                return self._stop(release=event.release, now=now)
+
+    def _start(self, now: float) -> list[Action]:
+        self._retry_time = RETRY_FIRST
+        self._not_before = 0.0
+        actions = self._drop_what_is_over(now)
+        if self.lease is not None:  # the kernel has dropped half of it with the link
+            actions.append(Apply(self.lease))
+        return [*actions, *self._ask(now)]
+
+    def _deadline_passed(self, now: float) -> list[Action]:
+        dropped = self._drop_what_is_over(now)
+        if self.state is State.PAUSED:
+            self.deadline = self.lease.ends_at if self.lease else None
+            return dropped
+        if now < self._not_before:  # the lease ran out while the server wants to be left alone
+            self.deadline = self._no_later_than_end(self._not_before)
+            return dropped
+        return [*dropped, *self._ask(now)]
+
+    def _drop_what_is_over(self, now: float) -> list[Action]:
+        """Each address goes at its own end (protocol.md 10.2). Without any: REQUESTING."""
+        lease, actions = self.lease, list[Action]()
+        if lease is not None and now >= lease.ends_at:
+            left = tuple(one for one in lease.addresses if now < lease.granted_at + one.valid_time)
+            over = ", ".join(str(one.ip) for one in lease.addresses if one not in left)
+            self.lease = replace(lease, addresses=left) if left else None
+            actions.append(Apply(self.lease) if self.lease else Drop())
+            actions.append(Tell(f"the lease of {over} ran out before the server could be reached"))
+            self._told = ""
+        if self.lease is None and self.state is State.RENEWING:
+            self.state = State.REQUESTING
+        return actions
+
+    def _ask(self, now: float) -> list[Action]:
+        self.deadline = self._no_later_than_end(now + REPLY_LIMIT)
+        return [Ask(self.lease)]
+
+    def _no_later_than_end(self, at: float) -> float:
+        return at if self.lease is None else min(at, self.lease.ends_at)
+
+    def _granted(self, event: Granted, now: float) -> list[Action]:
+        usable = tuple(one for one in event.addresses if one.valid_time >= MIN_LEASE_TIME)
+        if not usable:
+            self.state = State.RENEWING if self.lease else State.REQUESTING
+            reason = f"the server leases for less than {MIN_LEASE_TIME} s"
+            return self._failed(ExchangeFailed(reason), now)
+        lease = Lease(usable, event.asked_at)
+        self.lease = lease
+        self._retry_time = RETRY_FIRST
+        self._not_before = 0.0
+        self._told = ""
+        half = lease.renew_at - lease.granted_at
+        self.deadline = lease.renew_at + half * JITTER * self._jitter()
+        return [Apply(lease)]
+
+    def _failed(self, event: ExchangeFailed, now: float) -> list[Action]:
+        actions: list[Action] = []
+        if event.lost and self.lease is not None:
+            self.lease = None
+            self.state = State.REQUESTING if self.state is State.RENEWING else self.state
+            actions.append(Drop())
+        if self.state is State.PAUSED:
+            self.deadline = self.lease.ends_at if self.lease else None
+            return actions
+        wait = self._retry_time * (1 + JITTER * self._jitter())
+        self._retry_time = min(self._retry_time * 2, RETRY_MAX)
+        if event.retry_after is not None:
+            asked = min(event.retry_after, RETRY_AFTER_MAX)
+            wait = max(wait, asked * (1 + JITTER * abs(self._jitter())))
+            self._not_before = now + wait
+        self.deadline = self._no_later_than_end(now + wait)
+        if event.reason != self._told:  # the same trouble is told once
+            self._told = event.reason
+            actions.append(Tell(event.reason))
+        return actions
+
+    def _stop(self, *, release: bool, now: float) -> list[Action]:
+        self.deadline = None
+        lease, self.lease = self.lease, None
+        if release and lease is not None and now < lease.ends_at:
+            return [Abandon(), Drop(), Release(lease), Finish()]  # protocol.md 6.7: off first
+        return [Abandon(), Finish()]
+
+
+def remaining(lease: Lease, now: float) -> tuple[LeasedAddress, ...]:
+    """The addresses of a lease with the times left at `now`, in whole seconds, rounded up.
+
+    Those that are over are left out. The kernel's lifetimes are a second late at the most; the
+    machine's own deadline is not.
+    """
+    passed = now - lease.granted_at
+    return tuple(
+        replace(
+            one,
+            preferred_time=min(max(1, ceil(one.preferred_time - passed)), LONGEST_TIME),
+            valid_time=min(ceil(one.valid_time - passed), LONGEST_TIME),
+        )
+        for one in lease.addresses
+        if one.valid_time > passed
+    )

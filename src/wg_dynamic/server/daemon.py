@@ -1,0 +1,147 @@
+"""The server's network process, wired together."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
+from wg_dynamic.server.engine import Engine
+from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
+from wg_dynamic.server.policy import Terms
+from wg_dynamic.server.proxy import HelperGoneError, HelperProxy
+from wg_dynamic.store.base import LeaseStore, Moment
+from wg_dynamic.system.clock import Clock
+
+_LOG = logging.getLogger(__name__)
+
+REFRESH_TIME = 5.0
+"""Seconds between two readings of the peers, at least."""
+REFRESH_COST = 100.0
+"""A reading that took t seconds is not repeated for this many times t."""
+REFRESH_SOON = 1.0
+"""Seconds between two readings that unknown sources cause, at least."""
+
+
+class PeerReader:
+    """Reads the peers now and then, sooner when a stranger comes: WireGuard tells nobody."""
+
+    def __init__(
+        self,
+        helper: HelperProxy,
+        peers: PeerTable,
+        tell: Callable[[list[PeerInfo]], None],
+        clock: Clock,
+    ) -> None:
+        self._helper = helper
+        self._peers = peers
+        self._tell = tell
+        self._clock = clock
+        self._wanted = asyncio.Event()
+        self._cost = 0.0
+
+    def soon(self) -> None:
+        """A stranger came: read at the next time that the rate limit allows."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Read until cancelled. Raises HelperGoneError."""
+        while True:
+            pause = max(REFRESH_SOON, REFRESH_COST * self._cost / 10)
+            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(REFRESH_TIME, REFRESH_COST * self._cost) - pause):
+                    await self._wanted.wait()
+            await self.read()
+
+    async def read(self) -> None:
+        """Read once."""
+        self._wanted.clear()
+        begin = self._clock.now()
+        infos = await self._helper.read_peers()
+        self._cost = self._clock.now() - begin
+        self._peers.update(infos)
+        self._tell(infos)
+
+
+class _StoppedError(Exception):
+    """Ends the task group: the helper said Stop."""
+
+
+async def serve(
+    start: ServerStart,
+    listener: socket.socket,
+    channel: Channel,
+    open_store: Callable[[Path], LeaseStore],
+    clock: Clock,
+    *,
+    room: int = MAX_CONNECTIONS,
+) -> None:
+    """Serve until the helper says Stop, `room` connections at a time at the most.
+
+    Raises:
+        StoreError: the database cannot be opened.
+        HelperGoneError: the helper went away.
+    """
+    store = open_store(Path(start.database))
+    helper = HelperProxy(channel)
+    try:
+        pools = [Pool(network) for network in start.pools]
+        table = LeaseTable(pools, start.excluded)
+        moment = Moment(clock.now(), clock.wall(), clock.boot_id())
+        for lease in store.load(moment):
+            table.put(lease)
+        table.begin()
+        peers = PeerTable(pools)
+        terms = Terms(float(start.lease_time), secrets.randbelow, peers.is_open)
+        engine = Engine(
+            pools,
+            table,
+            store=store,
+            helper=helper,
+            peers=peers,
+            clock=clock,
+            terms=terms,
+        )
+        reader = PeerReader(helper, peers, engine.peers_read, clock)
+        await reader.read()
+        await engine.turn()  # the leases are in force before anybody hears that we serve
+        shared = Listener(engine, peers, start.ifindex, clock, reader.soon, room)
+        server = await shared.open(listener)
+        _LOG.info("%d leases in %s", len(table), start.database)
+        helper.tell(Ready())
+        try:
+            await _until_stopped(helper, engine, reader)
+        finally:
+            server.close()
+            for connection in list(shared.connections):
+                connection.end()
+    finally:
+        helper.close()
+        store.close()
+
+
+async def _until_stopped(helper: HelperProxy, engine: Engine, reader: PeerReader) -> None:
+    async def wait() -> None:
+        await helper.stopped
+        raise _StoppedError
+
+    gone: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(engine.run())
+            group.create_task(reader.run())
+            group.create_task(wait())
+    except* _StoppedError:
+        pass
+    except* HelperGoneError as group:
+        gone = group.exceptions[0]  # whoever noticed first: all of them say the same
+    if gone is not None:
+        raise gone

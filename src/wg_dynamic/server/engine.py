@@ -1,0 +1,381 @@
+"""Carries requests out, in one order: take off, decide, commit, add, answer (architecture.md).
+
+One task works on batches: whatever has arrived while the last batch was written shares the next
+transaction and the next message to the helper. Nothing is acknowledged before it is on disk and
+in the allowed IPs; nothing is freed before it is out of them. One task means that no two
+decisions ever see different tables.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from wg_dynamic.address import Prefix, format_address, host_prefix, to_network
+from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.pool import Pool, find_pool
+from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.privsep.requests import Change, PeerInfo
+from wg_dynamic.protocol import (
+    ErrorCode,
+    LeasedAddress,
+    ReleaseIP,
+    ReleaseIPReply,
+    RequestIP,
+    RequestIPReply,
+)
+from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.policy import Outcome, Terms, decide, to_release
+from wg_dynamic.server.proxy import HelperProxy
+from wg_dynamic.store.base import LeaseStore, Moment, StoreError
+from wg_dynamic.system.clock import Clock
+from wg_dynamic.wireguard.key import peer_label
+
+_LOG = logging.getLogger(__name__)
+
+MAX_BATCH = 1000
+"""Requests in one transaction."""
+RECHECK = 30.0
+"""Longest wait, seconds: asyncio's clock stands still in suspend, ours does not."""
+STORE_RETRY = 5
+"""Seconds that a client is asked to wait when the store is away."""
+
+Answer = RequestIPReply | ReleaseIPReply
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request of one peer."""
+
+    public_key: bytes
+    source: bytes
+    request: RequestIP | ReleaseIP
+    done: Callable[[Answer], None]
+
+
+class Engine:
+    """All leases of one server."""
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        table: LeaseTable,
+        *,
+        store: LeaseStore,
+        helper: HelperProxy,
+        peers: PeerTable,
+        clock: Clock,
+        terms: Terms,
+    ) -> None:
+        self._pools = pools
+        self._table = table
+        self._store = store
+        self._helper = helper
+        self._peers = peers
+        self._clock = clock
+        self._terms = terms
+        self._boot_id = clock.boot_id()
+        self._waiting: deque[Job | list[PeerInfo]] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._store_failed = False
+        self._not_in_force: set[Change] = set()
+        """Leases that could not be put into the allowed IPs, and of which the log knows."""
+
+    def submit(self, job: Job) -> None:
+        """Queue a request; its `done` is called with the reply."""
+        self._waiting.append(job)
+        self._arrived.set()
+
+    def peers_read(self, infos: list[PeerInfo]) -> None:
+        """Queue a new reading of the interface: leases and allowed IPs are compared."""
+        self._waiting.append(infos)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Raises HelperGoneError."""
+        try:
+            while True:
+                await self.turn()
+        finally:
+            self._thread.shutdown(wait=True)
+
+    async def turn(self) -> None:
+        """Wait for something to do, and do it. For `run`, and once before it."""
+        await self._batch(await self._gather())
+
+    async def _gather(self) -> list[Job | list[PeerInfo]]:
+        """What waits; at the latest when a lease ends, with nothing.
+
+        A release and a request of one peer never share a batch: which came first matters then,
+        and a batch handles its releases first.
+        """
+        if not self._waiting:
+            await self._wait()
+        items: list[Job | list[PeerInfo]] = []
+        kinds: dict[bytes, type] = {}
+        while self._waiting and len(items) < MAX_BATCH:
+            item = self._waiting[0]
+            if isinstance(item, Job):
+                kind = type(item.request)
+                if kinds.setdefault(item.public_key, kind) is not kind:
+                    break
+            items.append(self._waiting.popleft())
+        return items
+
+    async def _wait(self) -> None:
+        end = self._table.next_end()
+        wait = RECHECK if end is None else min(RECHECK, max(0.0, end - self._clock.now()))
+        if self._store_failed:
+            wait = max(wait, 1.0)  # ended leases are due all the time: do not spin on a full disk
+        self._arrived.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._arrived.wait()
+
+    async def _batch(self, items: list[Job | list[PeerInfo]]) -> None:
+        for item in items:
+            if isinstance(item, list):
+                await self.reconcile(item)
+        jobs = [item for item in items if isinstance(item, Job)]
+        now = self._clock.now()
+        self._table.begin()
+        releases = {id(job): self._leases_to_release(job, now) for job in jobs}
+        ending = {lease.address: lease for lease in self._table.due(now)}
+        for leases, _ in releases.values():
+            ending.update((lease.address, lease) for lease in leases)
+        ended = await self._take_off(ending.values(), now)
+        outcomes = {id(job): self._decide(job, now) for job in jobs}
+        fresh = self._fresh(outcomes.values(), ending.keys())
+        before = self._table.before()
+        # An address that ended may have a new holder already: the store is told both, in order.
+        final = [lease for address in before if (lease := self._table.get(address))]
+        changes = ended + [lease for lease in final if not lease.ended]
+        if not await self._commit(changes):
+            await self._put_back(ending.values(), now)
+            for job in jobs:
+                job.done(refusal(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
+            return
+        refused = await self._put_on(fresh, before)
+        new = {lease.address for lease in fresh}
+        for lease in changes:
+            if lease.ended or lease.address not in refused:
+                _log_change(lease, now, fresh=lease.address in new)
+        for job in jobs:
+            self._answer(job, outcomes[id(job)], releases[id(job)][1], refused)
+
+    # --- the steps of a batch -------------------------------------------------------------------
+
+    def _leases_to_release(self, job: Job, now: float) -> tuple[list[Lease], ErrorCode]:
+        if not isinstance(job.request, ReleaseIP):
+            return [], ErrorCode.SUCCESS
+        if self._peers.owner(job.source) != job.public_key:
+            return [], ErrorCode.NOT_PERMITTED
+        addresses = [address.packed for address in job.request.addresses]
+        leases, code = to_release(self._table, job.public_key, addresses)
+        return [lease for lease in leases if not lease.is_over(now)], code
+
+    async def _take_off(self, leases: Collection[Lease], now: float) -> list[Lease]:
+        """Off the allowed IPs, then ended in the table; the memories that are left."""
+        await self._helper.change([_change(lease, add=False) for lease in leases])
+        memories = [lease.end(now) for lease in leases]
+        for memory in memories:
+            self._table.put(memory)
+        return memories
+
+    async def _put_back(self, leases: Iterable[Lease], now: float) -> None:
+        """What was taken off for a release that could not be recorded is still leased."""
+        held = [lease for lease in leases if not lease.is_over(now)]
+        await self._helper.change([_change(lease, add=True) for lease in held])
+
+    def _decide(self, job: Job, now: float) -> Outcome:
+        if not isinstance(job.request, RequestIP):
+            return Outcome()
+        if self._peers.owner(job.source) != job.public_key:
+            return Outcome(code=ErrorCode.NOT_PERMITTED)  # the address moved to another peer
+        wishes = [wish.packed for wish in job.request.wishes]
+        return decide(
+            self._table,
+            job.public_key,
+            wishes,
+            self._terms,
+            now,
+            wish_or_nothing=job.request.version == 1,
+        )
+
+    def _fresh(self, outcomes: Iterable[Outcome], taken_off: Collection[bytes]) -> list[Lease]:
+        """What was granted and is not in the allowed IPs yet: all but the renewals."""
+        before = self._table.before()
+        fresh: list[Lease] = []
+        for outcome in outcomes:
+            for lease in outcome.leases:
+                old = before.get(lease.address)
+                stands = old is not None and not old.ended and old.public_key == lease.public_key
+                if not stands or lease.address in taken_off:
+                    fresh.append(lease)
+        return fresh
+
+    async def _commit(self, changes: list[Lease]) -> bool:
+        """Make the changes durable; False, and the table as before, when that fails."""
+        if not changes:
+            return True
+        moment = Moment(self._clock.now(), self._clock.wall(), self._boot_id)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._store.commit, changes, moment)
+        except StoreError as error:
+            self._table.rollback()
+            if not self._store_failed:
+                _LOG.error("%s; nothing is granted until it works again", error)
+            self._store_failed = True
+            return False
+        if self._store_failed:
+            _LOG.warning("the lease database works again")
+            self._store_failed = False
+        return True
+
+    async def _put_on(self, fresh: list[Lease], before: Mapping[bytes, Lease | None]) -> set[bytes]:
+        """Into the allowed IPs; the addresses refused there, whose leases were ended again.
+
+        What such a peer gave up for the refused address, it keeps.
+        """
+        if not fresh:
+            return set()
+        refusals = await self._helper.change([_change(lease, add=True) for lease in fresh])
+        if not refusals:
+            return set()
+        now = self._clock.now()
+        self._table.begin()
+        changes: dict[bytes, Lease] = {}
+        for one in refusals:
+            memory = fresh[one.index].end(now)
+            _LOG.error(
+                "%s for %s was refused: %s",
+                format_address(memory.address),
+                peer_label(memory.public_key),
+                one.reason,
+            )
+            changes[memory.address] = memory
+            changes.update((lease.address, lease) for lease in self._given_up(memory, before, now))
+        for lease in changes.values():
+            self._table.put(lease)
+        await self._commit(list(changes.values()))
+        return {fresh[one.index].address for one in refusals}
+
+    def _given_up(
+        self, refused: Lease, before: Mapping[bytes, Lease | None], now: float
+    ) -> Iterable[Lease]:
+        """The leases, as they were, that ended in this batch only to move to the refused one."""
+        for address, old in before.items():
+            if old is None or old.is_over(now) or len(address) != len(refused.address):
+                continue
+            current = self._table.get(address)
+            mine = old.public_key == refused.public_key and address != refused.address
+            if mine and current is not None and current.is_over(now) and not current.ended:
+                yield old
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def _answer(self, job: Job, outcome: Outcome, released: ErrorCode, refused: set[bytes]) -> None:
+        request = job.request
+        if isinstance(request, ReleaseIP):
+            job.done(ReleaseIPReply(id=request.id, errno=released, errmsg=_text(released)))
+            return
+        leases = [lease for lease in outcome.leases if lease.address not in refused]
+        code = outcome.code
+        if len(leases) < len(outcome.leases) and code is ErrorCode.SUCCESS:
+            code = ErrorCode.UNAVAILABLE
+        job.done(
+            RequestIPReply(
+                version=request.version,
+                id=request.id,
+                errno=code,
+                errmsg=_text(code),
+                addresses=tuple(self._leased_address(lease) for lease in leases),
+                lease_start=int(self._clock.wall()) if request.version == 1 else None,
+            )
+        )
+
+    def _leased_address(self, lease: Lease) -> LeasedAddress:
+        pool = find_pool(self._pools, lease.address)
+        network = pool.network if pool is not None else host_prefix(lease.address)
+        # Counted by the client from when it asked, which was before we decided.
+        span = int(lease.lease_time)
+        return LeasedAddress(ip_address(lease.address), to_network(network), span, span)
+
+    # --- leases against allowed IPs -------------------------------------------------------------
+
+    async def reconcile(self, infos: list[PeerInfo]) -> None:
+        """Make the allowed IPs what the leases say; only what the ledger has is taken off."""
+        there = {
+            (prefix, info.public_key)
+            for info in infos
+            for prefix in (*info.fixed, *info.leased)
+            if prefix.is_host
+        }
+        now = self._clock.now()
+        wanted = {
+            (host_prefix(lease.address), lease.public_key)
+            for lease in self._table.held()
+            if self._peers.is_present(lease.public_key) and not lease.is_over(now)
+        }
+        surplus = [
+            Change(info.public_key, prefix, add=False)
+            for info in infos
+            for prefix in info.leased
+            if (prefix, info.public_key) not in wanted
+        ]
+        missing = [Change(key, prefix, add=True) for prefix, key in wanted - there]
+        changes = surplus + missing
+        refusals = {changes[one.index]: one.reason for one in await self._helper.change(changes)}
+        for change, reason in refusals.items():
+            if change not in self._not_in_force:
+                _LOG.warning(
+                    "lease %s of %s is not in force: %s",
+                    change.prefix,
+                    peer_label(change.public_key),
+                    reason,
+                )
+        self._not_in_force = set(refusals)
+        if len(changes) > len(refusals):
+            _LOG.info(
+                "allowed IPs brought in line with the leases: %d added, %d taken off",
+                len(missing) - len(refusals),
+                len(surplus),
+            )
+
+
+def refusal(request: RequestIP | ReleaseIP, code: ErrorCode, retry_after: int) -> Answer:
+    """The reply to a request that cannot be worked on now."""
+    text = _text(code)
+    if isinstance(request, ReleaseIP):
+        return ReleaseIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)
+    return RequestIPReply(
+        version=request.version,
+        id=request.id,
+        errno=code,
+        errmsg=text,
+        retry_after=retry_after,
+    )
+
+
+def _change(lease: Lease, *, add: bool) -> Change:
+    prefix: Prefix = host_prefix(lease.address)
+    return Change(lease.public_key, prefix, add)
+
+
+def _text(code: ErrorCode) -> str:
+    return "" if code is ErrorCode.SUCCESS else code.text
+
+
+def _log_change(lease: Lease, now: float, *, fresh: bool) -> None:
+    address, peer = format_address(lease.address), peer_label(lease.public_key)
+    if lease.is_over(now):
+        _LOG.info("%s %s %s", "ended" if lease.ended else "given up", address, peer)
+    else:
+        what = "granted" if fresh else "renewed"
+        _LOG.info("%s %s %s for %.0f s", what, address, peer, lease.lease_time)

@@ -1,0 +1,345 @@
+"""The connections on port 970: bytes in and out, deadlines and limits; what is said is protocol/.
+
+One request of a connection is worked on at a time, and nothing is read meanwhile: a peer that
+sends without reading, or faster than it is served, fills its own socket and nothing else.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from wg_dynamic.address import parse_address
+from wg_dynamic.protocol import (
+    Ack,
+    ConnectionClosed,
+    ConnectionFailed,
+    ErrorCode,
+    ErrorReply,
+    LocalProtocolError,
+    Ping,
+    Pong,
+    ReleaseIP,
+    RemoteProtocolError,
+    RequestIP,
+    RequestRefused,
+    ServerConnection,
+    encode_refusal,
+)
+from wg_dynamic.server.engine import Answer, Engine, Job, refusal
+from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import RateLimit, printable
+from wg_dynamic.wireguard.key import peer_label
+
+_LOG = logging.getLogger(__name__)
+
+MESSAGE_TIME = 10.0
+"""Seconds from the first byte of a message (or the connection) to its last (protocol.md 2)."""
+IDLE_TIME = 60.0
+"""Seconds that a connection may stay without a message."""
+MAX_CONNECTIONS = 8192
+MAX_PER_PEER = 8
+"""Connections at a time."""
+MAX_UNKNOWN = 256
+"""Connections at a time of all sources together that are no peer's: a peer with a wide allowed IP
+has as many of these as it likes."""
+MAX_REQUESTS = 120
+REQUEST_SPAN = 60.0
+"""That many requests in that many seconds for each peer: each one costs a write to the disk."""
+PORT_LIMIT = 1024
+"""Source ports from here on need no root on the client machine: refused."""
+MAX_UNSENT = 65536
+"""Bytes of replies that a peer has not read before it is read from no more."""
+UNKNOWN = b""
+"""Stands for the public key of a source that is no peer's, where connections are counted."""
+
+
+@dataclass
+class Listener:
+    """What all connections share."""
+
+    engine: Engine
+    peers: PeerTable
+    ifindex: int
+    clock: Clock
+    refresh: Callable[[], None]
+    """Ask for a new reading of the peers soon: somebody unknown came."""
+    room: int = MAX_CONNECTIONS
+    """Connections that this process has descriptors for."""
+
+    def __post_init__(self) -> None:
+        """Start with no connection."""
+        self.connections: set[Connection] = set()
+        self.of_peer: Counter[bytes] = Counter()
+        self._limits: dict[str, RateLimit] = {}
+        self._requests: Counter[bytes] = Counter()
+        self._requests_since = self.clock.now()
+
+    async def open(self, listener: socket.socket) -> asyncio.Server:
+        """Start to accept."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Connection(self), sock=listener, backlog=4096)
+
+    def count(self, key: bytes, change: int) -> None:
+        """A connection of a peer, or of UNKNOWN, began (1) or ended (-1)."""
+        self.of_peer[key] += change
+        if not self.of_peer[key]:
+            del self.of_peer[key]
+
+    def wait_time(self, public_key: bytes) -> int:
+        """Count a request; the seconds that its peer has to wait with it, 0 for none."""
+        now = self.clock.now()
+        if now - self._requests_since >= REQUEST_SPAN:
+            self._requests_since = now
+            self._requests.clear()
+        self._requests[public_key] += 1
+        if self._requests[public_key] <= MAX_REQUESTS:
+            return 0
+        return max(1, ceil(self._requests_since + REQUEST_SPAN - now))
+
+    def warn(self, kind: str, text: str, *arguments: object) -> None:
+        """A log line that a stranger can cause: a few a minute of each kind."""
+        limit = self._limits.setdefault(kind, RateLimit(self.clock.now))
+        if limit.allow():
+            _LOG.warning(text, *arguments)
+
+
+class Connection(asyncio.Protocol):
+    """One accepted connection."""
+
+    def __init__(self, shared: Listener) -> None:
+        self._shared = shared
+        self._wire = ServerConnection()
+        self._transport: asyncio.Transport
+        self._source = b""
+        self._public_key: bytes | None = None
+        self._busy = False
+        self._full = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._counted_as: bytes | None = None
+
+    # --- asyncio's side -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
+        self._transport = transport
+        transport.set_write_buffer_limits(high=MAX_UNSENT)
+        self._shared.connections.add(self)
+        address = transport.get_extra_info("peername")
+        if address is None:  # it was reset before we came to it
+            transport.abort()
+            return
+        refusal = self._refusal(*address)
+        if refusal is not None:
+            self._shared.warn("connection", "%s: %s", address[0], refusal.text)
+            self._fail(encode_refusal(refusal))
+            return
+        self._set_deadline(MESSAGE_TIME)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        waiting = self._wire.bytes_waiting if not self._busy else 1
+        self._wire.receive_data(data)
+        if not waiting:
+            self._set_deadline(MESSAGE_TIME)
+        self._work()
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: the client may still wait for its reply."""
+        self._wire.receive_eof()
+        self._work()
+        return not self._transport.is_closing()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._full = False
+        if not (self._busy or self._transport.is_closing()):
+            self._rest()
+        self._work()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        del exc
+        self._set_deadline(None)
+        self._shared.connections.discard(self)
+        self._count_as(None)
+
+    def end(self) -> None:
+        """Close now: the server stops."""
+        self._transport.abort()
+
+    # --- ours -----------------------------------------------------------------------------------
+
+    def _refusal(self, host: str, port: int, _flow: int, scope: int) -> RemoteProtocolError | None:
+        """Why this connection is not served; sets who it is from."""
+        if len(self._shared.connections) > min(MAX_CONNECTIONS, self._shared.room):
+            return RemoteProtocolError(ErrorCode.BUSY, "too many connections")
+        if scope != self._shared.ifindex:
+            return RemoteProtocolError(ErrorCode.NOT_PERMITTED, "another interface")
+        if port >= PORT_LIMIT:
+            text = f"source port {port}, expected one below {PORT_LIMIT}"
+            return RemoteProtocolError(ErrorCode.NOT_PERMITTED, text)
+        self._source = parse_address(host.partition("%")[0])
+        self._public_key = self._shared.peers.owner(self._source)
+        if self._public_key is None:
+            # A peer that was added just now is known in a moment: it is looked up again with
+            # its first request.
+            self._shared.refresh()
+            if self._shared.of_peer[UNKNOWN] >= MAX_UNKNOWN:
+                return RemoteProtocolError(ErrorCode.BUSY, "too many connections of no peer")
+        elif self._shared.of_peer[self._public_key] >= MAX_PER_PEER:
+            text = f"more than {MAX_PER_PEER} connections of one peer"
+            return RemoteProtocolError(ErrorCode.RATE_LIMITED, text)
+        self._count_as(self._public_key or UNKNOWN)
+        return None
+
+    def _count_as(self, key: bytes | None) -> None:
+        if self._counted_as is not None:
+            self._shared.count(self._counted_as, -1)
+        if key is not None:
+            self._shared.count(key, 1)
+        self._counted_as = key
+
+    def _work(self) -> None:
+        """Take what has been received, one request at a time."""
+        while not (self._busy or self._full or self._transport.is_closing()):
+            event = self._wire.next_event()
+            if event is None:
+                break
+            if isinstance(event, ConnectionClosed):
+                self._transport.close()
+            elif isinstance(event, ConnectionFailed):
+                self._broken(event.error)
+                self._fail(event.reply)
+            elif isinstance(event, RequestRefused):
+                self._transport.write(event.reply)
+                self._rest()
+            else:
+                self._serve(event)
+        self._flow()
+
+    def _flow(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._busy or self._full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _serve(self, request: Any) -> None:
+        if isinstance(request, RequestIP | ReleaseIP):
+            self._busy = True
+            self._set_deadline(None)
+            self._identify(request)
+        elif isinstance(request, Ping):
+            self._reply(Pong(id=request.id))
+        elif not isinstance(request, Ack):
+            code = ErrorCode.UNKNOWN_COMMAND
+            text = f"{request.command} is not served by this server yet"
+            self._reply(ErrorReply(request.command, request.id, code, text))
+
+    def _identify(self, request: RequestIP | ReleaseIP) -> None:
+        if self._public_key is None and self._shared.peers.owner(self._source) is None:
+            self._shared.refresh()
+            loop = asyncio.get_running_loop()
+            loop.call_later(REFRESH_TIME, self._submit_and_go_on, request)
+        else:
+            self._submit(request)
+
+    def _submit_and_go_on(self, request: RequestIP | ReleaseIP) -> None:
+        self._submit(request)
+        self._work()
+
+    def _submit(self, request: RequestIP | ReleaseIP) -> None:
+        key = self._public_key or self._shared.peers.owner(self._source)
+        if self._transport.is_closing():
+            return
+        if key is None:
+            text = "your address is no peer's allowed IP of length 128"
+            self._shared.warn(
+                "identity",
+                "%s: no peer has this address as an allowed IP of length 128",
+                self._transport.get_extra_info("peername")[0],
+            )
+            self._busy = False
+            command = None if request.version == 1 else request.command
+            error = RemoteProtocolError(
+                ErrorCode.NOT_PERMITTED, text, command=command, request_id=request.id
+            )
+            self._fail(encode_refusal(error))
+            return
+        if self._public_key is None:
+            self._public_key = key
+            self._count_as(key)
+        wait = self._shared.wait_time(key)
+        if wait:
+            self._shared.warn("rate", "%s: too many requests", peer_label(key))
+            self._busy = False
+            self._reply(refusal(request, ErrorCode.RATE_LIMITED, wait))
+        else:
+            self._shared.engine.submit(Job(key, self._source, request, self._answered))
+
+    def _answered(self, answer: Answer) -> None:
+        self._busy = False
+        if self._transport.is_closing():
+            return
+        self._reply(answer)
+        self._work()
+
+    def _reply(self, message: Any) -> None:
+        try:
+            data = self._wire.send(message)
+        except LocalProtocolError:  # ours, and no reason to stop serving the others
+            _LOG.exception("a reply that the protocol does not allow")
+            self._transport.abort()
+            return
+        self._transport.write(data)
+        self._rest()
+
+    def _rest(self) -> None:
+        """The deadline of a connection on which nothing is worked on."""
+        begun = self._full or self._wire.bytes_waiting
+        self._set_deadline(MESSAGE_TIME if begun else IDLE_TIME)
+
+    def _broken(self, error: RemoteProtocolError) -> None:
+        who = peer_label(self._public_key) if self._public_key else "an unknown peer"
+        self._shared.warn("protocol", "%s: %s", who, printable(error.text))
+
+    def _fail(self, reply: bytes) -> None:
+        """Say why, and close: at the latest when the deadline comes."""
+        self._transport.write(reply)
+        self._transport.close()
+        self._set_deadline(MESSAGE_TIME)
+
+    def _set_deadline(self, wait: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None
+        if wait is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(wait, self._too_late)
+
+    def _too_late(self) -> None:
+        """Quietly, as an idle connection ends; with a line in the log, as a half message does."""
+        self._deadline = None
+        if self._wire.bytes_waiting and not self._full:
+            self._broken(
+                RemoteProtocolError(
+                    ErrorCode.INVALID_REQUEST, f"message not whole after {MESSAGE_TIME:g} s"
+                )
+            )
+        self._transport.abort()
+
+
+REFRESH_TIME = 1.5
+"""Seconds that an unknown source waits for the new reading of the peers."""

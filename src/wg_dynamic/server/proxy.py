@@ -1,0 +1,108 @@
+"""The helper as the network process sees it: awaitable requests over the channel."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.requests import (
+    MAX_CHANGES,
+    Change,
+    ChangeAllowedIPs,
+    Changed,
+    PeerInfo,
+    Peers,
+    ReadPeers,
+    Refusal,
+    Stop,
+)
+
+
+class HelperGoneError(WgDynamicError, EOFError):
+    """The helper has closed the channel: there is nobody left to serve for."""
+
+
+class HelperProxy:
+    """One request after the other goes out at once; answers come in the same order."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._parts: list[PeerInfo] = []
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the helper said Stop; fails with HelperGoneError when it went."""
+        asyncio.get_running_loop().add_reader(channel.fileno(), self._read)
+
+    async def read_peers(self) -> list[PeerInfo]:
+        """Dump the interface. Raises HelperGoneError."""
+        peers: list[PeerInfo] = await self._ask(ReadPeers())
+        return peers
+
+    async def change(self, changes: Sequence[Change]) -> list[Refusal]:
+        """Make the changes; what was refused, by its index. Raises HelperGoneError."""
+        refusals: list[Refusal] = []
+        for begin in range(0, len(changes), MAX_CHANGES):
+            message = ChangeAllowedIPs(tuple(changes[begin : begin + MAX_CHANGES]))
+            answer: Changed = await self._ask(message)
+            refusals += [Refusal(one.index + begin, one.reason) for one in answer.refusals]
+        return refusals
+
+    def tell(self, message: object) -> None:
+        """Send what has no answer (Ready, Fatal)."""
+        self._channel.send(message)
+
+    def close(self) -> None:
+        """Stop listening to the helper. The channel stays open: there may be a Fatal to send."""
+        asyncio.get_running_loop().remove_reader(self._channel.fileno())
+
+    async def _ask(self, message: object) -> Any:
+        if self.stopped.done() and self.stopped.exception() is not None:
+            msg = "the helper is gone"
+            raise HelperGoneError(msg)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        try:
+            self._channel.send(message)
+        except ChannelError as error:
+            self._fail(error)
+        return await answer
+
+    def _read(self) -> None:
+        try:
+            while (received := self._channel.receive()) is not None:
+                self._take(received[0])
+        except (EOFError, WgDynamicError) as error:
+            self._fail(error)
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, Peers):
+            self._parts += message.peers
+            if message.last:
+                parts, self._parts = self._parts, []
+                self._answer(parts)
+        elif isinstance(message, Changed):
+            self._answer(message)
+        elif isinstance(message, Stop) and not self.stopped.done():
+            self.stopped.set_result(None)
+
+    def _answer(self, value: object) -> None:
+        if not self._waiting:
+            msg = "an answer to what was not asked"
+            raise ChannelError(msg)
+        future = self._waiting.popleft()
+        if not future.done():
+            future.set_result(value)
+
+    def _fail(self, cause: Exception) -> None:
+        asyncio.get_running_loop().remove_reader(self._channel.fileno())
+        error = HelperGoneError(f"the helper is gone: {str(cause) or 'it closed the channel'}")
+        if not self.stopped.done():
+            self.stopped.set_exception(error)
+            self.stopped.exception()  # seen: nobody may be waiting for it yet
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()

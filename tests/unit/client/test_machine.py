@@ -1,0 +1,408 @@
+"""The client's states: docs/protocol.md 10.2."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from wg_dynamic.client.machine import (
+    LONGEST_TIME,
+    MIN_LEASE_TIME,
+    REPLY_LIMIT,
+    RETRY_AFTER_MAX,
+    RETRY_FIRST,
+    RETRY_MAX,
+    TRANSITIONS,
+    Abandon,
+    Action,
+    Apply,
+    Ask,
+    DeadlinePassed,
+    Drop,
+    ExchangeFailed,
+    Finish,
+    Granted,
+    Lease,
+    LeaseClient,
+    LinkDown,
+    Release,
+    Started,
+    State,
+    StopAsked,
+    Tell,
+    remaining,
+)
+from wg_dynamic.protocol.messages import LeasedAddress, host_network
+
+FAILED = ExchangeFailed("nobody there")
+
+
+def an_address(
+    ip: str = "192.0.2.7", valid: int = 3600, preferred: int | None = None
+) -> LeasedAddress:
+    address = ip_address(ip)
+    return LeasedAddress(
+        address, host_network(address), valid if preferred is None else preferred, valid
+    )
+
+
+def a_machine(jitter: float = 0.0) -> LeaseClient:
+    return LeaseClient(lambda: jitter)
+
+
+def a_bound_machine(*addresses: LeasedAddress, jitter: float = 0.0) -> LeaseClient:
+    """Bound at 100.0."""
+    machine = a_machine(jitter)
+    machine.handle(Started(), 100.0)
+    machine.handle(Granted(addresses or (an_address(),), 100.0), 100.0)
+    return machine
+
+
+def a_renewing_machine(*addresses: LeasedAddress) -> LeaseClient:
+    """Past T1 at 1900.0, the lease ends at 3700.0."""
+    machine = a_bound_machine(*addresses)
+    machine.handle(DeadlinePassed(), 1900.0)
+    return machine
+
+
+def told(actions: list[Action]) -> list[str]:
+    return [action.text for action in actions if isinstance(action, Tell)]
+
+
+def test_it_asks_when_it_starts() -> None:
+    machine = a_machine()
+    assert machine.handle(Started(), 100.0) == [Ask(None)]
+    assert machine.state is State.REQUESTING
+    assert machine.deadline == 100.0 + REPLY_LIMIT
+
+
+def test_what_is_granted_is_applied_and_kept_until_half_of_its_time() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 100.0)
+    actions = machine.handle(Granted((an_address(),), asked_at=101.0), 103.0)
+    assert actions == [Apply(Lease((an_address(),), 101.0))]
+    assert machine.state is State.BOUND
+    assert machine.deadline == 101.0 + 1800.0
+
+
+@pytest.mark.parametrize(("jitter", "t1"), [(-1.0, 1620.0), (0.0, 1800.0), (1.0, 1980.0)])
+def test_t1_varies_by_a_tenth(jitter: float, t1: float) -> None:
+    assert a_bound_machine(jitter=jitter).deadline == 100.0 + t1
+
+
+def test_t1_is_half_of_the_shortest_time() -> None:
+    assert a_bound_machine(an_address(), an_address("2001:db8::7", 600)).deadline == 400.0
+
+
+def test_at_t1_it_asks_for_what_it_has() -> None:
+    machine = a_bound_machine()
+    assert machine.handle(DeadlinePassed(), 1900.0) == [Ask(machine.lease)]
+    assert machine.state is State.RENEWING
+    assert machine.lease is not None
+
+
+def test_a_renewal_begins_a_new_lease() -> None:
+    machine = a_renewing_machine()
+    machine.handle(Granted((an_address(),), 1900.0), 1901.0)
+    assert machine.state is State.BOUND
+    assert machine.deadline == 1900.0 + 1800.0
+
+
+def test_an_exchange_without_any_end_is_begun_anew() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 100.0)
+    assert machine.handle(DeadlinePassed(), 115.0) == [Ask(None)]
+
+
+def test_tries_are_further_and_further_apart_up_to_a_limit() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    now, waits = 0.0, []
+    for _ in range(9):
+        machine.handle(FAILED, now)
+        assert machine.deadline is not None
+        waits.append(machine.deadline - now)
+        now = machine.deadline
+        assert machine.handle(DeadlinePassed(), now) == [Ask(None)]
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 64.0, 64.0]
+    assert (waits[0], waits[-1]) == (RETRY_FIRST, RETRY_MAX)
+
+
+def test_a_lease_makes_the_next_trouble_begin_with_a_short_wait() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    for _ in range(5):
+        machine.handle(FAILED, 0.0)
+    machine.handle(Granted((an_address(),), 0.0), 0.0)
+    machine.handle(DeadlinePassed(), 1800.0)
+    machine.handle(FAILED, 1800.0)
+    assert machine.deadline == 1800.0 + RETRY_FIRST
+
+
+def test_the_same_trouble_is_told_once() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    assert told(machine.handle(FAILED, 0.0)) == ["nobody there"]
+    assert told(machine.handle(FAILED, 1.0)) == []
+    assert told(machine.handle(ExchangeFailed("refused"), 2.0)) == ["refused"]
+
+
+def test_trouble_after_a_lease_is_told_again() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(FAILED, 0.0)
+    machine.handle(Granted((an_address(),), 0.0), 0.0)
+    machine.handle(DeadlinePassed(), 1800.0)
+    assert told(machine.handle(FAILED, 1800.0)) == ["nobody there"]
+
+
+def test_the_server_may_ask_for_a_longer_wait() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(ExchangeFailed("busy", retry_after=300.0), 10.0)
+    assert machine.deadline == 310.0
+
+
+def test_jitter_never_makes_the_servers_wait_shorter() -> None:
+    machine = a_machine(jitter=-1.0)
+    machine.handle(Started(), 0.0)
+    machine.handle(ExchangeFailed("busy", retry_after=300.0), 0.0)
+    assert machine.deadline == pytest.approx(330.0)
+
+
+def test_a_short_wait_of_the_server_does_not_shorten_ours() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    for _ in range(5):
+        machine.handle(ExchangeFailed("busy", retry_after=0.0), 0.0)
+    assert machine.deadline == 16.0
+
+
+def test_a_lease_is_kept_to_its_end_when_the_server_is_away() -> None:
+    machine = a_renewing_machine()
+    now = 1900.0
+    while machine.lease is not None:
+        machine.handle(FAILED, now)
+        assert machine.deadline is not None
+        assert machine.deadline <= 3700.0
+        now = machine.deadline
+        actions = machine.handle(DeadlinePassed(), now)
+    assert now == 3700.0
+    assert machine.state is State.REQUESTING
+    assert actions == [
+        Drop(),
+        Tell("the lease of 192.0.2.7 ran out before the server could be reached"),
+        Ask(None),
+    ]
+
+
+def test_each_address_goes_at_its_own_end() -> None:
+    machine = a_renewing_machine(an_address(), an_address("2001:db8::7", 7200))
+    actions = machine.handle(DeadlinePassed(), 3700.0)
+    left = Lease((an_address("2001:db8::7", 7200),), 100.0)
+    assert actions == [
+        Apply(left),
+        Tell("the lease of 192.0.2.7 ran out before the server could be reached"),
+        Ask(left),
+    ]
+    assert machine.lease == left
+    assert machine.handle(DeadlinePassed(), 7300.0)[0] == Drop()
+    assert machine.state is State.REQUESTING
+
+
+def test_the_end_of_a_lease_does_not_cut_the_servers_wait_short() -> None:
+    machine = a_renewing_machine()
+    machine.handle(ExchangeFailed("busy", retry_after=3000.0), 1900.0)
+    assert machine.deadline == 3700.0
+    assert machine.handle(DeadlinePassed(), 3700.0)[0] == Drop()
+    assert machine.deadline == 4900.0
+    assert machine.handle(DeadlinePassed(), 4900.0) == [Ask(None)]
+
+
+def test_a_server_cannot_ask_for_more_than_an_hour_of_patience() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(ExchangeFailed("busy", retry_after=4294967295.0), 0.0)
+    assert machine.deadline == RETRY_AFTER_MAX == 3600.0
+
+
+def test_the_servers_wait_ends_when_the_interface_comes_up_again() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(ExchangeFailed("busy", retry_after=5000.0), 0.0)
+    assert machine.handle(Started(), 10.0) == [Ask(None)]
+
+
+def test_a_lease_that_ran_out_in_suspend_is_dropped_on_waking() -> None:
+    machine = a_bound_machine()
+    actions = machine.handle(DeadlinePassed(), 99999.0)
+    assert actions[0] == Drop()
+    assert actions[-1] == Ask(None)
+    assert machine.state is State.REQUESTING
+
+
+def test_a_refusal_leaves_the_lease_as_it_is() -> None:
+    machine = a_renewing_machine()
+    machine.handle(ExchangeFailed("no address is free"), 1900.0)
+    assert machine.state is State.RENEWING
+    assert machine.lease is not None
+
+
+def test_a_server_that_leases_nothing_more_takes_the_lease_away() -> None:
+    machine = a_renewing_machine()
+    assert machine.handle(ExchangeFailed("gone", lost=True), 1900.0) == [Drop(), Tell("gone")]
+    assert machine.state is State.REQUESTING
+    assert machine.lease is None
+
+
+def test_losing_what_one_does_not_have_is_a_failure_like_others() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    assert machine.handle(ExchangeFailed("gone", lost=True), 0.0) == [Tell("gone")]
+    assert machine.state is State.REQUESTING
+
+
+def test_a_lease_of_less_than_the_minimum_is_ignored() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    actions = machine.handle(Granted((an_address(valid=MIN_LEASE_TIME - 1),), 0.0), 0.0)
+    assert actions == [Tell("the server leases for less than 10 s")]
+    assert machine.state is State.REQUESTING
+    assert machine.deadline == RETRY_FIRST
+
+
+def test_a_lease_of_the_minimum_is_taken() -> None:
+    assert a_bound_machine(an_address(valid=MIN_LEASE_TIME)).state is State.BOUND
+
+
+def test_a_renewal_that_is_too_short_leaves_the_lease_to_its_end() -> None:
+    machine = a_renewing_machine()
+    machine.handle(Granted((an_address(valid=5),), 1900.0), 1900.0)
+    assert machine.state is State.RENEWING
+    assert machine.lease == Lease((an_address(),), 100.0)
+
+
+def test_of_a_grant_only_what_lasts_is_taken() -> None:
+    machine = a_bound_machine(an_address(), an_address("2001:db8::7", 5))
+    assert machine.lease == Lease((an_address(),), 100.0)
+
+
+def test_while_the_interface_is_down_it_only_waits_for_the_end_of_the_lease() -> None:
+    machine = a_bound_machine()
+    assert machine.handle(LinkDown(), 200.0) == [Abandon()]
+    assert machine.state is State.PAUSED
+    assert machine.deadline == 3700.0
+    assert machine.handle(LinkDown(), 210.0) == [Abandon()]
+    assert machine.handle(DeadlinePassed(), 3700.0)[0] == Drop()
+    assert machine.state is State.PAUSED
+    assert machine.deadline is None
+
+
+def test_while_the_interface_is_down_addresses_go_one_by_one() -> None:
+    machine = a_bound_machine(an_address(), an_address("2001:db8::7", 7200))
+    machine.handle(LinkDown(), 200.0)
+    actions = machine.handle(DeadlinePassed(), 3700.0)
+    assert actions[0] == Apply(Lease((an_address("2001:db8::7", 7200),), 100.0))
+    assert machine.deadline == 7300.0
+
+
+def test_without_a_lease_there_is_nothing_to_wait_for_while_down() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(LinkDown(), 1.0)
+    assert machine.deadline is None
+
+
+def test_up_again_it_sets_what_the_kernel_dropped_and_asks_at_once_for_what_it_has() -> None:
+    machine = a_bound_machine()
+    lease = machine.lease
+    assert lease is not None
+    machine.handle(LinkDown(), 200.0)
+    assert machine.handle(Started(), 300.0) == [Apply(lease), Ask(lease)]
+    assert machine.state is State.RENEWING
+
+
+def test_up_again_after_the_end_of_the_lease_it_asks_for_any() -> None:
+    machine = a_bound_machine()
+    machine.handle(LinkDown(), 200.0)
+    actions = machine.handle(Started(), 99999.0)
+    assert actions[0] == Drop()
+    assert actions[-1] == Ask(None)
+    assert machine.state is State.REQUESTING
+
+
+def test_up_without_having_been_down_asks_at_once() -> None:
+    machine = a_bound_machine()
+    lease = machine.lease
+    assert lease is not None
+    assert machine.handle(Started(), 200.0) == [Apply(lease), Ask(lease)]
+    assert machine.handle(Started(), 201.0) == [Apply(lease), Ask(lease)]
+    assert machine.state is State.RENEWING
+
+
+def test_a_failure_that_comes_while_down_changes_nothing() -> None:
+    machine = a_bound_machine()
+    machine.handle(LinkDown(), 200.0)
+    assert machine.handle(FAILED, 201.0) == []
+    assert machine.deadline == 3700.0
+
+
+def test_a_loss_that_comes_while_down_is_obeyed() -> None:
+    machine = a_bound_machine()
+    machine.handle(LinkDown(), 200.0)
+    assert machine.handle(ExchangeFailed("gone", lost=True), 201.0) == [Drop()]
+    assert machine.state is State.PAUSED
+    assert machine.deadline is None
+
+
+def test_stopped_without_release_it_only_ends() -> None:
+    machine = a_bound_machine()
+    assert machine.handle(StopAsked(release=False), 200.0) == [Abandon(), Finish()]
+    assert machine.state is State.STOPPED
+    assert (machine.lease, machine.deadline) == (None, None)
+
+
+def test_stopped_with_release_it_takes_the_addresses_off_before_it_gives_them_back() -> None:
+    machine = a_bound_machine()
+    lease = machine.lease
+    assert lease is not None
+    actions = machine.handle(StopAsked(release=True), 200.0)
+    assert actions == [Abandon(), Drop(), Release(lease), Finish()]
+
+
+def test_there_is_nothing_to_release_without_a_lease() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    assert machine.handle(StopAsked(release=True), 1.0) == [Abandon(), Finish()]
+
+
+def test_a_lease_that_is_over_is_not_released() -> None:
+    machine = a_renewing_machine()
+    assert machine.handle(StopAsked(release=True), 3700.0) == [Abandon(), Finish()]
+
+
+def test_what_is_not_in_the_table_is_a_bug() -> None:
+    machine = a_bound_machine()
+    with pytest.raises(KeyError):
+        machine.handle(Granted((an_address(),), 0.0), 0.0)
+
+
+def test_nothing_leads_out_of_the_end() -> None:
+    assert not [state for state, _ in TRANSITIONS if state is State.STOPPED]
+
+
+def test_what_is_left_of_a_lease_is_rounded_up_and_over_addresses_are_left_out() -> None:
+    lease = Lease((an_address(preferred=1800), an_address("2001:db8::7", 100)), 100.0)
+    (left,) = remaining(lease, 200.5)
+    assert (left.valid_time, left.preferred_time) == (3500, 1700)
+    assert [one.valid_time for one in remaining(lease, 199.5)] == [3501, 1]
+
+
+def test_a_preferred_time_that_is_over_is_a_second() -> None:
+    (left,) = remaining(Lease((an_address(preferred=0),), 100.0), 200.0)
+    assert left.preferred_time == 1
+
+
+def test_the_longest_time_is_not_for_ever() -> None:
+    (left,) = remaining(Lease((an_address(valid=(1 << 32) - 1),), 100.0), 100.0)
+    assert (left.valid_time, left.preferred_time) == (LONGEST_TIME, LONGEST_TIME)
+    assert LONGEST_TIME < 0xFFFFFFFF

@@ -1,0 +1,245 @@
+"""The server's network process, wired together: from the start message to Stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.helper import FakeAllowedIPs, FakeHelperProxy
+from tests.fakes.patience import until
+from wg_dynamic.address import parse_address, parse_prefix
+from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.requests import (
+    SERVER_REPLIES,
+    SERVER_REQUESTS,
+    ChangeAllowedIPs,
+    Changed,
+    Fatal,
+    PeerInfo,
+    Peers,
+    ReadPeers,
+    Ready,
+    ServerStart,
+    Stop,
+)
+from wg_dynamic.server import daemon
+from wg_dynamic.server import listener as listener_module
+from wg_dynamic.server.daemon import PeerReader, serve
+from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.proxy import HelperGoneError
+from wg_dynamic.store.base import LeaseStore, Moment, StoreError
+from wg_dynamic.store.memory import MemoryStore
+
+ALICE = bytes([1]) * 32
+START = ServerStart("wg0", 0, (parse_prefix("192.0.2.0/24"),), (), 3600, "/leases.sqlite")
+
+
+class UnreadableStore(MemoryStore):
+    """Opens, and cannot be read."""
+
+    def load(self, moment: Moment) -> list[Lease]:
+        del moment
+        msg = "the database is malformed"
+        raise StoreError(msg)
+
+
+class Helper:
+    """The helper's end of the channel, which answers what it is asked."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel = Channel(ours, SERVER_REPLIES, SERVER_REQUESTS)
+        self.network = Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES)
+        self.allowed_ips = FakeAllowedIPs()
+        self.received: list[object] = []
+        self.silent = False
+        self.gone = False
+
+    def on_readable(self) -> None:
+        while (received := self.channel.receive()) is not None:
+            message = received[0]
+            self.received.append(message)
+            if self.silent:
+                continue
+            if isinstance(message, ReadPeers):
+                self.channel.send(Peers(tuple(self.allowed_ips.read()), last=True))
+            elif isinstance(message, ChangeAllowedIPs):
+                self.channel.send(Changed(tuple(self.allowed_ips.change(message.changes))))
+
+    def hang_up(self) -> None:
+        if not self.gone:
+            self.gone = True
+            asyncio.get_running_loop().remove_reader(self.channel.fileno())
+            self.channel.close()
+
+
+@pytest.fixture
+async def helper() -> AsyncIterator[Helper]:
+    one = Helper()
+    asyncio.get_running_loop().add_reader(one.channel.fileno(), one.on_readable)
+    yield one
+    one.hang_up()
+    one.network.close()
+
+
+@pytest.fixture
+def listener() -> socket.socket:
+    """Closed by the server."""
+    return socket.create_server(("::1", 0), family=socket.AF_INET6)
+
+
+def a_store(store: LeaseStore) -> Callable[[Path], LeaseStore]:
+    return lambda _: store
+
+
+async def test_it_reads_the_peers_then_is_ready_then_stops(
+    helper: Helper, listener: socket.socket
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+        )
+        await until(lambda: Ready() in helper.received)
+        assert helper.received == [ReadPeers(), Ready()]
+        helper.channel.send(Stop(release=False))
+    assert listener.fileno() == -1
+
+
+async def test_leases_of_the_database_are_put_in_force_before_anybody_asks(
+    helper: Helper, listener: socket.socket
+) -> None:
+    clock, store = FakeClock(), MemoryStore()
+    lease = Lease(ALICE, parse_address("192.0.2.7"), 3600.0, clock.now() + 60.0)
+    store.commit([lease], clock.moment())
+    helper.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(START, listener, helper.network, a_store(store), clock))
+        await until(lambda: Ready() in helper.received)
+        assert helper.allowed_ips.leased == {parse_prefix("192.0.2.7/32"): ALICE}
+        helper.channel.send(Stop(release=False))
+
+
+async def test_connections_are_served_and_ended_with_the_server(
+    helper: Helper, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = listener.getsockname()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+        )
+        await until(lambda: Ready() in helper.received)
+        reader, writer = await asyncio.open_connection(address[0], address[1])
+        assert await reader.read() == b"errno=3\nerrmsg=Chosen IP(s) unavailable\n\n"
+        monkeypatch.setattr(listener_module, "PORT_LIMIT", 65536)
+        idle_reader, idle_writer = await asyncio.open_connection(address[0], address[1])
+        helper.channel.send(Stop(release=False))
+        with contextlib.suppress(ConnectionResetError):
+            await idle_reader.read()
+    writer.close()
+    idle_writer.close()
+
+
+async def test_a_database_that_cannot_be_opened_ends_it(
+    helper: Helper, listener: socket.socket
+) -> None:
+    def open_store(path: Path) -> LeaseStore:
+        msg = f"cannot open {path}"
+        raise StoreError(msg)
+
+    with listener, pytest.raises(StoreError, match=r"cannot open /leases\.sqlite"):
+        await serve(START, listener, helper.network, open_store, FakeClock())
+
+
+async def test_a_database_that_cannot_be_read_ends_it_and_the_helper_can_be_told(
+    helper: Helper, listener: socket.socket
+) -> None:
+    with listener, pytest.raises(StoreError, match="malformed"):
+        await serve(START, listener, helper.network, a_store(UnreadableStore()), FakeClock())
+    helper.network.send(Fatal("the database is malformed"))
+    await until(lambda: bool(helper.received))
+    assert helper.received == [Fatal("the database is malformed")]
+
+
+async def test_it_ends_with_the_helper_at_any_time(helper: Helper, listener: socket.socket) -> None:
+    async def hang_up() -> None:
+        await until(lambda: Ready() in helper.received)
+        helper.hang_up()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hang_up())
+        with pytest.raises(HelperGoneError):
+            await serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+
+
+async def test_it_ends_with_a_helper_that_goes_before_the_first_answer(
+    helper: Helper, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    helper.hang_up()
+    with listener, pytest.raises(HelperGoneError):
+        await serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+    assert caplog.text == ""
+
+
+class Readings:
+    """A PeerReader on a helper that answers at once."""
+
+    def __init__(self) -> None:
+        self.allowed_ips = FakeAllowedIPs()
+        self.journal: list[str] = []
+        self.clock = FakeClock()
+        self.peers = PeerTable([Pool(parse_prefix("192.0.2.0/24"))])
+        self.told: list[list[PeerInfo]] = []
+        proxy = FakeHelperProxy(self.allowed_ips, self.journal)
+        self.reader = PeerReader(proxy, self.peers, self.told.append, self.clock)
+
+
+async def test_a_reading_reaches_the_peer_table_and_the_engine() -> None:
+    readings = Readings()
+    readings.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
+    await readings.reader.read()
+    assert readings.peers.owner(parse_address("fe80::a")) == ALICE
+    assert readings.told == [readings.allowed_ips.read()]
+
+
+async def test_the_peers_are_read_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
+    monkeypatch.setattr(daemon, "REFRESH_TIME", 0.001)
+    readings = Readings()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(readings.reader.run())
+        await until(lambda: len(readings.told) >= 3)
+        task.cancel()
+
+
+async def test_a_stranger_makes_the_next_reading_come_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
+    monkeypatch.setattr(daemon, "REFRESH_TIME", 3600.0)
+    readings = Readings()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(readings.reader.run())
+        for count in (1, 2):
+            readings.reader.soon()
+            await until(lambda count=count: len(readings.told) == count)  # type: ignore[misc]
+        task.cancel()
+
+
+async def test_leases_loaded_are_counted_in_the_log(
+    helper: Helper, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+        )
+        await until(lambda: Ready() in helper.received)
+        helper.channel.send(Stop(release=False))
+    assert "0 leases in /leases.sqlite" in caplog.text

@@ -1,0 +1,429 @@
+"""The order of a batch, and what is left when a step of it fails: docs/protocol.md 10.1."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.fakes.patience import a_while, until
+from tests.fakes.server import (
+    ALICE,
+    BOB,
+    CAROL,
+    LEASE_TIME,
+    SOURCES,
+    Server,
+    ips,
+    release_of,
+    request_for,
+)
+from wg_dynamic.address import parse_prefix
+from wg_dynamic.protocol import ErrorCode, ReleaseIP, RequestIP, RequestIPReply
+from wg_dynamic.server import engine as engine_module
+from wg_dynamic.server.engine import refusal
+
+
+async def test_a_grant_is_committed_then_added_then_answered() -> None:
+    server = Server()
+    async with server.running():
+        reply = await server.request(ALICE, "192.0.2.7")
+    assert server.journal == ["commit hold 192.0.2.7", "add 192.0.2.7", "answer"]
+    (leased,) = reply.addresses
+    assert (str(leased.ip), str(leased.network)) == ("192.0.2.7", "192.0.2.0/24")
+    assert (leased.preferred_time, leased.valid_time) == (3600, 3600)
+    assert reply.errno is ErrorCode.SUCCESS
+
+
+async def test_a_release_is_taken_off_then_committed_then_answered() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.journal.clear()
+        reply = await server.release(ALICE, "192.0.2.7")
+    assert server.journal == ["take off 192.0.2.7", "commit end 192.0.2.7", "answer"]
+    assert reply.errno is ErrorCode.SUCCESS
+    assert server.in_force() == server.held() == server.stored() == {}
+
+
+async def test_a_renewal_is_committed_and_causes_no_helper_traffic() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.journal.clear()
+        server.clock.pass_time(1800.0)
+        await server.request(ALICE, "192.0.2.7")
+    assert server.journal == ["commit hold 192.0.2.7", "answer"]
+    (lease,) = server.store.load(server.clock.moment())
+    assert lease.ends_at == server.clock.now() + LEASE_TIME
+
+
+async def test_a_lease_is_taken_off_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "RECHECK", 0.0)
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.journal.clear()
+        server.clock.pass_time(LEASE_TIME - 0.5)
+        await a_while()
+        assert server.journal == []
+        server.clock.pass_time(0.5)
+        await until(lambda: len(server.journal) == 2)
+    assert server.journal == ["take off 192.0.2.7", "commit end 192.0.2.7"]
+
+
+async def test_an_address_that_ends_may_go_to_another_peer_in_the_same_batch() -> None:
+    server = Server("192.0.2.7/32")
+    async with server.running():
+        await server.request(ALICE)
+        server.journal.clear()
+        server.clock.pass_time(LEASE_TIME)
+        reply = await server.request(BOB)
+    assert ips(reply) == ["192.0.2.7"]
+    assert server.journal == [
+        "take off 192.0.2.7",
+        "commit end 192.0.2.7, hold 192.0.2.7",
+        "add 192.0.2.7",
+        "answer",
+    ]
+    assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
+
+
+async def test_a_late_renewal_in_the_batch_of_the_expiry_is_added_again() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.clock.pass_time(LEASE_TIME)
+        assert ips(await server.request(ALICE, "192.0.2.7")) == ["192.0.2.7"]
+    assert server.in_force() == server.stored() == {"192.0.2.7": ALICE}
+
+
+async def test_a_released_address_may_go_to_another_peer_in_the_same_batch() -> None:
+    server = Server("192.0.2.7/32")
+    async with server.running():
+        await server.request(ALICE)
+        released = server.submit(ALICE, release_of())
+        granted = await server.request(BOB)
+        assert (await released).errno is ErrorCode.SUCCESS
+    assert ips(granted) == ["192.0.2.7"]
+    assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
+
+
+async def test_a_release_after_a_request_of_the_same_peer_leaves_nothing_leased() -> None:
+    """The client gave an exchange up and released: both may wait here at the same time."""
+    server = Server()
+    async with server.running():
+        requested = server.submit(ALICE, request_for("192.0.2.7"))
+        released = server.submit(ALICE, release_of())
+        assert (await requested).errno is ErrorCode.SUCCESS
+        assert (await released).errno is ErrorCode.SUCCESS
+    assert server.in_force() == server.held() == server.stored() == {}
+
+
+async def test_a_request_after_a_release_of_the_same_peer_leaves_the_address_leased() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        released = server.submit(ALICE, release_of())
+        requested = server.submit(ALICE, request_for("192.0.2.7"))
+        assert (await released).errno is ErrorCode.SUCCESS
+        assert (await requested).errno is ErrorCode.SUCCESS
+    assert server.in_force() == server.held() == server.stored() == {"192.0.2.7": ALICE}
+
+
+async def test_two_peers_that_wish_for_one_address_in_one_batch_get_two() -> None:
+    server = Server()
+    async with server.running():
+        first = server.submit(ALICE, request_for("192.0.2.7"))
+        second = server.submit(BOB, request_for("192.0.2.7"))
+        third = server.submit(CAROL, request_for("192.0.2.7", version=1))
+        replies = [await answer for answer in (first, second, third)]
+    assert sum(entry.startswith("commit") for entry in server.journal) == 1
+    assert [reply.errno for reply in replies] == [0, 0, ErrorCode.UNAVAILABLE]
+    assert len(server.in_force()) == 2
+    assert server.in_force()["192.0.2.7"] == ALICE
+    assert server.in_force() == server.stored()
+
+
+async def test_a_peer_that_moves_has_the_old_address_taken_off_next() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        assert ips(await server.request(ALICE, "192.0.2.8")) == ["192.0.2.8"]
+        await until(lambda: len(server.held()) == 1)
+        await until(lambda: server.journal[-1] == "commit end 192.0.2.7")
+    assert server.in_force() == server.stored() == {"192.0.2.8": ALICE}
+
+
+async def test_a_refused_addition_ends_the_lease_and_is_unavailable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "it is somebody's"
+    async with server.running():
+        reply = await server.request(ALICE, "192.0.2.7")
+    assert reply.addresses == ()
+    assert reply.errno is ErrorCode.UNAVAILABLE
+    assert server.journal[-2:] == ["commit end 192.0.2.7", "answer"]
+    assert server.in_force() == server.held() == server.stored() == {}
+    assert "it is somebody's" in caplog.text
+
+
+async def test_a_refused_addition_of_one_family_leaves_the_other_granted() -> None:
+    server = Server("192.0.2.0/24", "2001:db8::/64")
+    server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "it is somebody's"
+    async with server.running():
+        reply = await server.request(ALICE, "192.0.2.7", "2001:db8::7")
+    assert ips(reply) == ["2001:db8::7"]
+    assert reply.errno is ErrorCode.UNAVAILABLE
+
+
+async def test_a_peer_whose_move_is_refused_keeps_what_it_had() -> None:
+    server = Server()
+    server.allowed_ips.refuse[parse_prefix("192.0.2.8/32")] = "it is somebody's"
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        assert (await server.request(ALICE, "192.0.2.8")).errno is ErrorCode.UNAVAILABLE
+        await server.read_peers()
+    assert server.in_force() == server.held() == server.stored() == {"192.0.2.7": ALICE}
+
+
+async def test_a_store_that_fails_grants_nothing_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    server.store.fails = True
+    async with server.running():
+        for _ in range(2):
+            reply = await server.request(ALICE, "192.0.2.7")
+            assert (reply.errno, reply.retry_after) == (ErrorCode.STORE_DOWN, 5)
+            assert reply.addresses == ()
+    assert server.in_force() == server.held() == {}
+    assert caplog.text.count("the disk is full") == 1
+
+
+async def test_a_store_that_works_again_grants_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = Server()
+    server.store.fails = True
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = False
+        assert ips(await server.request(BOB, "192.0.2.7")) == ["192.0.2.7"]
+    assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
+    assert "works again" in caplog.text
+
+
+async def test_a_release_that_could_not_be_recorded_leaves_the_address_in_force() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        reply = await server.release(ALICE)
+        assert (reply.errno, reply.retry_after) == (ErrorCode.STORE_DOWN, 5)
+    assert server.in_force() == server.held() == {"192.0.2.7": ALICE}
+
+
+async def test_an_expired_address_stays_off_while_the_store_fails() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        server.clock.pass_time(LEASE_TIME)
+        await server.read_peers()
+        await server.read_peers()
+        assert server.in_force() == {}
+        assert server.held() == {"192.0.2.7": ALICE}
+        server.store.fails = False
+        await server.read_peers()
+        assert server.held() == server.stored() == {}
+    assert "add 192.0.2.7" not in server.journal[3:]
+
+
+async def test_a_failed_renewal_leaves_the_lease_as_it_was() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        ends_at = server.table.of_peer(ALICE)[0].ends_at
+        server.store.fails = True
+        server.clock.pass_time(1800.0)
+        assert (await server.request(ALICE, "192.0.2.7")).errno is ErrorCode.STORE_DOWN
+    assert server.table.of_peer(ALICE)[0].ends_at == ends_at
+    assert server.in_force() == {"192.0.2.7": ALICE}
+
+
+async def test_a_store_that_fails_is_not_asked_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "RECHECK", 0.0)
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        server.clock.pass_time(LEASE_TIME)
+        await until(lambda: "take off 192.0.2.7" in server.journal)
+        await a_while()
+    assert server.journal.count("take off 192.0.2.7") == 1
+
+
+async def test_a_source_that_became_another_peers_is_not_permitted() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(BOB, "192.0.2.7")
+        answer = await server.submit(ALICE, request_for(), source=SOURCES[BOB])
+        assert answer.errno is ErrorCode.NOT_PERMITTED
+        released = await server.submit(ALICE, release_of("192.0.2.7"), source=SOURCES[BOB])
+        assert released.errno is ErrorCode.NOT_PERMITTED
+    assert server.in_force() == {"192.0.2.7": BOB}
+
+
+async def test_another_peers_address_is_not_released() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(BOB, "192.0.2.7")
+        reply = await server.release(ALICE, "192.0.2.7")
+    assert reply.errno is ErrorCode.NOT_PERMITTED
+    assert reply.errmsg == "Not permitted"
+    assert server.in_force() == {"192.0.2.7": BOB}
+
+
+async def test_version_1_is_told_the_servers_clock() -> None:
+    server = Server()
+    async with server.running():
+        reply = await server.request(ALICE, version=1)
+    assert (reply.version, reply.lease_start) == (1, int(server.clock.wall()))
+
+
+async def test_a_batch_shares_one_commit() -> None:
+    server = Server()
+    async with server.running():
+        answers = [server.submit(key, request_for()) for key in SOURCES]
+        await asyncio.gather(*answers)
+    assert sum(entry.startswith("commit") for entry in server.journal) == 1
+    assert len(server.in_force()) == 3
+
+
+async def test_a_batch_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MAX_BATCH", 2)
+    server = Server()
+    async with server.running():
+        answers = [server.submit(key, request_for()) for key in SOURCES]
+        await asyncio.gather(*answers)
+    assert sum(entry.startswith("commit") for entry in server.journal) == 2
+
+
+# --- reconcile ----------------------------------------------------------------------------------
+
+
+async def test_leases_that_are_not_in_force_are_added() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.allowed_ips.leased.clear()  # wg syncconf
+        await server.read_peers()
+    assert server.in_force() == {"192.0.2.7": ALICE}
+
+
+async def test_after_a_restart_the_leases_are_put_in_force_again() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+    server.allowed_ips.leased.clear()
+    server.restart()
+    async with server.running():
+        await server.read_peers()
+        assert server.in_force() == {"192.0.2.7": ALICE}
+        assert ips(await server.request(ALICE)) == ["192.0.2.7"]
+
+
+async def test_a_lease_that_ended_while_the_server_was_away_is_never_put_in_force() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+    server.allowed_ips.leased.clear()
+    server.journal.clear()
+    server.clock.pass_time(LEASE_TIME)
+    server.restart()
+    async with server.running():
+        await server.read_peers()
+    assert not [entry for entry in server.journal if entry.startswith("add")]
+    assert server.stored() == {}
+
+
+async def test_what_the_ledger_has_and_no_lease_says_is_taken_off() -> None:
+    server = Server()
+    server.allowed_ips.leased[parse_prefix("192.0.2.7/32")] = ALICE
+    async with server.running():
+        await server.read_peers()
+    assert server.in_force() == {}
+
+
+async def test_what_an_administrator_set_is_never_taken_off() -> None:
+    server = Server()
+    static = parse_prefix("192.0.2.9/32")
+    server.allowed_ips.add_peer(ALICE, static)
+    async with server.running():
+        await server.read_peers()
+    assert server.allowed_ips.static[static] == ALICE
+    assert server.journal == []
+
+
+async def test_a_lease_that_an_administrator_made_static_needs_no_adding() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.allowed_ips.leased.clear()
+        server.allowed_ips.add_peer(ALICE, parse_prefix("192.0.2.7/32"))  # SaveConfig=true
+        server.journal.clear()
+        await server.read_peers()
+    assert server.journal == []
+
+
+async def test_a_peer_that_is_gone_keeps_its_lease_until_it_is_back() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.allowed_ips.remove_peer(ALICE)
+        await server.read_peers()
+        assert server.held() == server.stored() == {"192.0.2.7": ALICE}
+        assert "192.0.2.7" not in ips(await server.request(BOB, "192.0.2.7"))
+        server.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
+        await server.read_peers()
+    assert server.in_force()["192.0.2.7"] == ALICE
+
+
+async def test_a_lease_that_cannot_be_put_in_force_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.allowed_ips.leased.clear()
+        server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "it is somebody's"
+        for _ in range(3):
+            await server.read_peers()
+        assert caplog.text.count("is not in force: it is somebody's") == 1
+        server.allowed_ips.refuse.clear()
+        await server.read_peers()
+        assert server.in_force() == {"192.0.2.7": ALICE}
+        server.allowed_ips.leased.clear()
+        server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "again"
+        await server.read_peers()
+    assert "is not in force: again" in caplog.text
+
+
+async def test_what_is_in_line_already_causes_no_helper_traffic() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.journal.clear()
+        await server.read_peers()
+    assert server.journal == []
+
+
+def test_a_refusal_says_when_to_come_again_in_version_2_and_how_in_both() -> None:
+    reply = refusal(RequestIP(id=7), ErrorCode.STORE_DOWN, 5)
+    assert isinstance(reply, RequestIPReply)
+    assert (reply.id, reply.errno, reply.retry_after) == (7, ErrorCode.STORE_DOWN, 5)
+    assert refusal(ReleaseIP(id=8), ErrorCode.STORE_DOWN, 5).id == 8
