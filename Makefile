@@ -1,6 +1,6 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns format lock clean
+.PHONY: help demo test check netns kernel format lock clean
 CHECKS := format lint types imports map words spelling docs
 
 help: ## show this
@@ -10,7 +10,7 @@ demo: ## see a lease come, be renewed and go, on this machine alone (root)
 	@tools/bootstrap
 	@.venv/bin/python -m tools.demo
 
-test: ## everything; a test that cannot run here fails (root)
+test: ## everything but `kernel`; a test that cannot run here fails (root)
 	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage
 
 check: ## what to run before each commit: under a minute, without root
@@ -18,6 +18,9 @@ check: ## what to run before each commit: under a minute, without root
 
 netns: ## only the tests with namespaces and real WireGuard (root)
 	@tools/stages netns
+
+kernel: ## the control suites on Debian's own kernels, in QEMU: slow, not part of test (root)
+	@tools/stages kernel
 
 format: ## format the code, sort imports, fix what ruff can
 	@tools/bootstrap
