@@ -10,6 +10,9 @@ from dataclasses import replace
 
 from wg_dynamic.address import Prefix, host_prefix
 from wg_dynamic.netlink.control import (
+    RTN_LOCAL,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
     Address,
     AddressEvent,
     Event,
@@ -21,9 +24,6 @@ from wg_dynamic.netlink.control import (
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
 
-RTN_UNICAST = 1
-RTN_LOCAL = 2
-RTPROT_KERNEL = 2
 TABLE_LOCAL = 255
 SCOPE_LINK = 253
 SCOPE_HOST = 254

@@ -11,17 +11,22 @@ from collections.abc import Iterable
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.qualify import SERVER_PREFIX
-from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, InterfaceControl, Link, Route
+from wg_dynamic.netlink.control import (
+    ROUTE_PROTOCOL,
+    RT_SCOPE_LINK,
+    RT_TABLE_MAIN,
+    RTN_UNICAST,
+    Address,
+    InterfaceControl,
+    Link,
+    Route,
+)
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
 from wg_dynamic.privsep.requests import AddressSetting
 from wg_dynamic.wireguard.control import WireGuardControl
 from wg_dynamic.wireguard.device import AllowedIPChange
 
 _LOG = logging.getLogger(__name__)
-
-_RT_SCOPE_LINK = 253
-_RTN_UNICAST = 1
-_RT_TABLE_MAIN = 254
 
 
 class AppliedLease:
@@ -92,8 +97,8 @@ class AppliedLease:
         """
         for route in self._interfaces.routes(self._link.ifindex):
             if (
-                route.kind == _RTN_UNICAST
-                and route.table == _RT_TABLE_MAIN
+                route.kind == RTN_UNICAST
+                and route.table == RT_TABLE_MAIN
                 and route.prefix.length > 0
                 and route.prefix.covers(SERVER_PREFIX)
             ):
@@ -170,8 +175,8 @@ class AppliedLease:
             one
             for one in self._interfaces.routes(self._link.ifindex)
             if one.prefix == setting.network
-            and one.kind == _RTN_UNICAST
-            and one.table == _RT_TABLE_MAIN
+            and one.kind == RTN_UNICAST
+            and one.table == RT_TABLE_MAIN
         ]
         if entry in self._ledger:
             self._interfaces.replace_route(route)
@@ -185,7 +190,7 @@ class AppliedLease:
     def _route(self, network: Prefix, setting: AddressSetting | None = None) -> Route:
         if network.is_ipv4:
             source = setting.address.packed if setting else None
-            return Route(network, self._link.ifindex, scope=_RT_SCOPE_LINK, preferred_source=source)
+            return Route(network, self._link.ifindex, scope=RT_SCOPE_LINK, preferred_source=source)
         return Route(
             network,
             self._link.ifindex,

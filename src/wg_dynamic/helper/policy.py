@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, parse_prefix
 from wg_dynamic.leases.pool import is_leasable
-from wg_dynamic.netlink.control import Address, Route
+from wg_dynamic.netlink.control import (
+    RT_TABLE_LOCAL,
+    RTN_UNICAST,
+    Address,
+    Route,
+)
 from wg_dynamic.wireguard.device import Device
 
 PRIVATE = tuple(
@@ -17,8 +22,6 @@ PRIVATE = tuple(
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 """RFC 1918, RFC 6598, RFC 4193: taken without asking."""
-_RTN_UNICAST = 1
-_RT_TABLE_LOCAL = 255
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,8 @@ def _foreign_routes(around: Surroundings) -> Iterable[Route]:
         route
         for route in around.routes
         if route.ifindex != around.ifindex
-        and route.kind == _RTN_UNICAST
-        and route.table != _RT_TABLE_LOCAL
+        and route.kind == RTN_UNICAST
+        and route.table != RT_TABLE_LOCAL
         and route.prefix.length > 0
     )
 

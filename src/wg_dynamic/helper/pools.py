@@ -5,12 +5,16 @@ from collections.abc import Iterable, Sequence
 from wg_dynamic.address import Prefix, is_link_local
 from wg_dynamic.errors import ConfigError
 from wg_dynamic.leases.pool import Pool, check_pools, parse_pool
-from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, Link, Route
-
-_RTN_UNICAST = 1
-_RT_TABLE_MAIN = 254
-_RT_TABLE_LOCAL = 255
-_RT_SCOPE_LINK = 253
+from wg_dynamic.netlink.control import (
+    ROUTE_PROTOCOL,
+    RT_SCOPE_LINK,
+    RT_TABLE_LOCAL,
+    RT_TABLE_MAIN,
+    RTN_UNICAST,
+    Address,
+    Link,
+    Route,
+)
 
 
 def choose_pools(texts: Sequence[str], link: Link, routes: Iterable[Route]) -> tuple[Pool, ...]:
@@ -32,8 +36,8 @@ def choose_pools(texts: Sequence[str], link: Link, routes: Iterable[Route]) -> t
 def _is_on_link(route: Route, link: Link) -> bool:
     return (
         route.ifindex == link.ifindex
-        and route.kind == _RTN_UNICAST
-        and route.table == _RT_TABLE_MAIN
+        and route.kind == RTN_UNICAST
+        and route.table == RT_TABLE_MAIN
         and route.protocol != ROUTE_PROTOCOL
         and route.gateway is None
         and route.prefix.length > 0
@@ -53,8 +57,8 @@ def check_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -> 
         for route in routes:
             if (
                 route.ifindex == link.ifindex
-                or route.kind != _RTN_UNICAST
-                or route.table == _RT_TABLE_LOCAL
+                or route.kind != RTN_UNICAST
+                or route.table == RT_TABLE_LOCAL
                 or route.prefix.length == 0
             ):
                 continue
@@ -73,14 +77,14 @@ def missing_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -
         route.prefix
         for route in routes
         if route.ifindex == link.ifindex
-        and route.kind == _RTN_UNICAST
-        and route.table == _RT_TABLE_MAIN
+        and route.kind == RTN_UNICAST
+        and route.table == RT_TABLE_MAIN
     ]
     return [
         Route(
             pool.network,
             link.ifindex,
-            scope=_RT_SCOPE_LINK if pool.network.is_ipv4 else 0,
+            scope=RT_SCOPE_LINK if pool.network.is_ipv4 else 0,
         )
         for pool in pools
         if not any(prefix.covers(pool.network) for prefix in there)

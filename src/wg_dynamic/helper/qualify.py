@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 from wg_dynamic.address import SERVER_ADDRESS, Prefix, is_link_local
 from wg_dynamic.errors import ConfigError
-from wg_dynamic.netlink.control import Address, InterfaceControl, Link, Route
+from wg_dynamic.netlink.control import (
+    RTN_ANYCAST,
+    Address,
+    InterfaceControl,
+    Link,
+    Route,
+)
 from wg_dynamic.netlink.errors import InterfaceNotFoundError
 from wg_dynamic.wireguard.backend import open_control
 from wg_dynamic.wireguard.control import NotWireGuardError, WireGuardControl
@@ -15,10 +21,6 @@ from wg_dynamic.wireguard.device import Device, Peer
 
 SERVER_PREFIX = Prefix(SERVER_ADDRESS, 128)
 SERVER_NETWORK = Prefix(SERVER_ADDRESS, 64)
-RTN_UNICAST = 1
-RTN_ANYCAST = 4
-"""linux/rtnetlink.h"""
-RT_TABLE_MAIN = 254
 
 
 def find_interface(interfaces: InterfaceControl, name: str) -> Link:

@@ -13,7 +13,6 @@ from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper import pools as pool_rules
 from wg_dynamic.helper.allowed_ips import AllowedIPs
 from wg_dynamic.helper.qualify import (
-    RTN_ANYCAST,
     SERVER_NETWORK,
     SERVER_PREFIX,
     check_server_address,
@@ -22,6 +21,9 @@ from wg_dynamic.helper.qualify import (
 )
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.netlink.control import (
+    RT_TABLE_LOCAL,
+    RTN_ANYCAST,
+    RTPROT_KERNEL,
     Address,
     AddressEvent,
     Event,
@@ -63,8 +65,6 @@ BACKLOG = 4096
 PORT_TRIES = 40
 PORT_PAUSE = 0.05
 """Seconds between tries: a killed helper's network process may have the port for a moment."""
-_RT_TABLE_LOCAL = 255
-_RTPROT_KERNEL = 2
 _FORWARDING = (
     (4, Path("/proc/sys/net/ipv4/ip_forward"), "net.ipv4.ip_forward"),
     (16, Path("/proc/sys/net/ipv6/conf/all/forwarding"), "net.ipv6.conf.all.forwarding"),
@@ -202,8 +202,8 @@ class ServerHelper:
                     SERVER_PREFIX,
                     ifindex,
                     kind=RTN_ANYCAST,
-                    table=_RT_TABLE_LOCAL,
-                    protocol=_RTPROT_KERNEL,
+                    table=RT_TABLE_LOCAL,
+                    protocol=RTPROT_KERNEL,
                 )
             )
         self._interfaces.set_address(Address(ifindex, SERVER_NETWORK), prefix_route=True)

@@ -8,6 +8,15 @@ from wg_dynamic.address import Prefix
 FOREVER: Final = 0xFFFFFFFF
 """Lifetime in seconds that never ends (linux/if_addr.h, INFINITY_LIFE_TIME)."""
 
+RTN_UNICAST: Final = 1
+RTN_LOCAL: Final = 2
+RTN_ANYCAST: Final = 4
+RTPROT_KERNEL: Final = 2
+RT_SCOPE_LINK: Final = 253
+RT_TABLE_MAIN: Final = 254
+RT_TABLE_LOCAL: Final = 255
+"""linux/rtnetlink.h"""
+
 ROUTE_PROTOCOL: Final = 97
 """rtm_protocol of every route that this package adds: how we know our own (docs/operations.md)."""
 
@@ -46,9 +55,9 @@ class Route:
     prefix: Prefix
     ifindex: int
     """Output interface; 0 when the route has none or several."""
-    kind: int = 1
-    """rtm_type: RTN_UNICAST 1, RTN_LOCAL 2, RTN_ANYCAST 4, …"""
-    table: int = 254
+    kind: int = RTN_UNICAST
+    """rtm_type"""
+    table: int = RT_TABLE_MAIN
     protocol: int = ROUTE_PROTOCOL
     scope: int = 0
     """rtm_scope: 0 global, 253 link, 254 host."""
