@@ -62,9 +62,8 @@ class Daemon:
 
     def network_process(self) -> int:
         """Wait for the helper's child and return its process ID."""
-        children = Path(f"/proc/{self.program.pid}/task/{self.program.pid}/children")
-        wait_until(lambda: children.read_text().split(), what="a network process")
-        return int(children.read_text().split()[0])
+        wait_until(lambda: children(self.program.pid), what="a network process")
+        return children(self.program.pid)[0]
 
     def stop(self) -> None:
         """Stop it as systemd does, and see that it went well."""
@@ -156,7 +155,9 @@ def connect(member: Member, *, port: int = 970, link_local: str | None = None) -
     for _ in range(100):
         with member.host.netns():
             connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        connection.settimeout(5.0)
+        # A hub that went down has forgotten the session, if it is the kernel's WireGuard; the
+        # client notices after 15 s without an answer.
+        connection.settimeout(20.0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             connection.bind((link_local or member.link_local, port, 0, scope))
@@ -185,6 +186,17 @@ def exchange(connection: socket.socket, request: str) -> dict[str, str]:
     for name, _, value in (line.partition("=") for line in lines):
         fields[("ip6" if ":" in value else "ip4") if name == "ip" else name] = value
     return fields
+
+
+def children(parent: int) -> list[int]:
+    """The processes that it has started and that are still there, zombies left out."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, ppid = stat.read_text().rpartition(") ")[2].split()[:2]
+            if int(ppid) == parent and state != "Z":
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 def is_running(pid: int) -> bool:
