@@ -156,8 +156,8 @@ def connect(member: Member, *, port: int = 970, link_local: str | None = None) -
         with member.host.netns():
             connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         # A hub that went down has forgotten the session, if it is the kernel's WireGuard; the
-        # client notices after 15 s without an answer.
-        connection.settimeout(20.0)
+        # client notices after 15 s without an answer, and its next SYN comes seconds later.
+        connection.settimeout(40.0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             connection.bind((link_local or member.link_local, port, 0, scope))
