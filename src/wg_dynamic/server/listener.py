@@ -28,6 +28,7 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestRefused,
     ServerConnection,
+    ServerEvent,
     encode_refusal,
 )
 from wg_dynamic.server.engine import Answer, Engine, Job, refusal
@@ -51,6 +52,9 @@ has as many of these as it likes."""
 MAX_REQUESTS = 120
 REQUEST_SPAN = 60.0
 """That many requests in that many seconds for each peer: each one costs a write to the disk."""
+MAX_MESSAGES = 1200
+"""Messages of any kind of each peer in that time, refused ones and pings included: then its
+connections are closed, and new ones refused, until the time is over."""
 PORT_LIMIT = 1024
 """Source ports from here on need no root on the client machine: refused."""
 MAX_UNSENT = 65536
@@ -78,6 +82,7 @@ class Listener:
         self.of_peer: Counter[bytes] = Counter()
         self._limits: dict[str, RateLimit] = {}
         self._requests: Counter[bytes] = Counter()
+        self._messages: Counter[bytes] = Counter()
         self._requests_since = self.clock.now()
 
     async def open(self, listener: socket.socket) -> asyncio.Server:
@@ -91,12 +96,26 @@ class Listener:
         if not self.of_peer[key]:
             del self.of_peer[key]
 
-    def wait_time(self, public_key: bytes) -> int:
-        """Count a request; the seconds that its peer has to wait with it, 0 for none."""
+    def count_message(self, key: bytes) -> None:
+        """A message of a peer, or of UNKNOWN, came."""
+        self._messages[key] += 1
+
+    def is_flooding(self, key: bytes) -> bool:
+        """Whether more messages came from there than anybody needs to send."""
+        self._begin_span()
+        return self._messages[key] > MAX_MESSAGES
+
+    def _begin_span(self) -> None:
         now = self.clock.now()
         if now - self._requests_since >= REQUEST_SPAN:
             self._requests_since = now
             self._requests.clear()
+            self._messages.clear()
+
+    def wait_time(self, public_key: bytes) -> int:
+        """Count a request; the seconds that its peer has to wait with it, 0 for none."""
+        self._begin_span()
+        now = self.clock.now()
         self._requests[public_key] += 1
         if self._requests[public_key] <= MAX_REQUESTS:
             return 0
@@ -120,6 +139,8 @@ class Connection(asyncio.Protocol):
         self._public_key: bytes | None = None
         self._busy = False
         self._full = False
+        self._scheduled = False
+        """A turn of ours is to come: nothing is read before it."""
         self._deadline: asyncio.TimerHandle | None = None
         self._counted_as: bytes | None = None
 
@@ -191,16 +212,24 @@ class Connection(asyncio.Protocol):
             return RemoteProtocolError(ErrorCode.NOT_PERMITTED, text)
         self._source = parse_address(host.partition("%")[0])
         self._public_key = self._shared.peers.owner(self._source)
+        refusal = self._too_much()
+        if refusal is None:
+            self._count_as(self._public_key or UNKNOWN)
+        return refusal
+
+    def _too_much(self) -> RemoteProtocolError | None:
+        """Why one more connection from there is not taken."""
         if self._public_key is None:
             # A peer that was added just now is known in a moment: it is looked up again with
             # its first request.
             self._shared.refresh()
             if self._shared.of_peer[UNKNOWN] >= MAX_UNKNOWN:
                 return RemoteProtocolError(ErrorCode.BUSY, "too many connections of no peer")
-        elif self._shared.of_peer[self._public_key] >= MAX_PER_PEER:
+        if self._shared.is_flooding(self._public_key or UNKNOWN):
+            return RemoteProtocolError(ErrorCode.RATE_LIMITED, "too many messages")
+        if self._public_key and self._shared.of_peer[self._public_key] >= MAX_PER_PEER:
             text = f"more than {MAX_PER_PEER} connections of one peer"
             return RemoteProtocolError(ErrorCode.RATE_LIMITED, text)
-        self._count_as(self._public_key or UNKNOWN)
         return None
 
     def _count_as(self, key: bytes | None) -> None:
@@ -211,27 +240,43 @@ class Connection(asyncio.Protocol):
         self._counted_as = key
 
     def _work(self) -> None:
-        """Take what has been received, one request at a time."""
-        while not (self._busy or self._full or self._transport.is_closing()):
-            event = self._wire.next_event()
-            if event is None:
-                break
-            if isinstance(event, ConnectionClosed):
-                self._transport.close()
-            elif isinstance(event, ConnectionFailed):
-                self._broken(event.error)
-                self._fail(event.reply)
-            elif isinstance(event, RequestRefused):
-                self._transport.write(event.reply)
-                self._rest()
-            else:
-                self._serve(event)
+        """Take one message of what has been received; the next one after the others' turn."""
+        if self._busy or self._full or self._scheduled or self._transport.is_closing():
+            self._flow()
+            return
+        event = self._wire.next_event()
+        if event is not None:
+            self._take(event)
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._work_on)
         self._flow()
+
+    def _work_on(self) -> None:
+        self._scheduled = False
+        self._work()
+
+    def _take(self, event: ServerEvent) -> None:
+        key = self._public_key or UNKNOWN
+        self._shared.count_message(key)
+        if isinstance(event, ConnectionClosed):
+            self._transport.close()
+        elif isinstance(event, ConnectionFailed):
+            self._broken(event.error)
+            self._fail(event.reply)
+        elif self._shared.is_flooding(key):
+            error = RemoteProtocolError(ErrorCode.RATE_LIMITED, "too many messages")
+            self._broken(error)
+            self._fail(encode_refusal(error))
+        elif isinstance(event, RequestRefused):
+            self._transport.write(event.reply)
+            self._rest()
+        else:
+            self._serve(event)
 
     def _flow(self) -> None:
         if self._transport.is_closing():
             return
-        if self._busy or self._full:
+        if self._busy or self._full or self._scheduled:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

@@ -444,9 +444,9 @@ async def test_who_reads_late_gets_everything(
     monkeypatch.setattr(listener_module, "MAX_UNSENT", 1024)
     served.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     client = await served.connect()
-    client.send(b"ping=2\nid=7\n\n" * 2_000)
+    client.send(b"ping=2\nid=7\n\n" * 1_000)
     client.writer.write_eof()
-    assert await client.rest() == b"pong=2\nid=7\n\n" * 2_000
+    assert await client.rest() == b"pong=2\nid=7\n\n" * 1_000
 
 
 # --- who may ------------------------------------------------------------------------------------
@@ -626,6 +626,34 @@ async def test_one_peer_has_so_many_requests_a_minute_and_no_more(
     served.clock.pass_time(0.5)
     client.send(REQUEST)
     assert await client.message() == REPLY
+
+
+async def test_a_peer_that_sends_more_than_anybody_needs_is_closed_until_the_minute_is_over(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 3)
+    client = await served.connect()
+    client.send(b"ping=2\n\n" * 2 + b"frobnicate=2\n\n" + b"ping=2\n\n" * 1000)
+    said = await client.rest()
+    assert said.startswith(b"pong=2\n\n" * 2 + b"frobnicate=2\nerrno=8\n")
+    assert said.endswith(UNAVAILABLE)
+    assert said.count(b"pong") == 2
+    again = await served.connect()
+    assert await again.rest() == UNAVAILABLE
+    served.clock.pass_time(60.0)
+    third = await served.connect()
+    third.send(REQUEST)
+    assert await third.message() == REPLY
+
+
+async def test_a_connection_with_much_to_say_lets_others_have_their_turn(served: Served) -> None:
+    talker, other = await served.connect(), await served.connect()
+    talker.send(b"ping=2\n\n" * 1000)
+    await talker.read(8)
+    other.send(REQUEST)
+    assert await other.message() == REPLY
+    (connection,) = [one for one in served.shared.connections if one._wire.bytes_waiting]
+    assert connection._scheduled
 
 
 async def test_a_flood_of_requests_over_the_limit_is_refused_one_by_one(
