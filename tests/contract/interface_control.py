@@ -280,7 +280,8 @@ class InterfaceControlContract:
     def test_changes_are_told(self, host: HostUnderTest) -> None:
         events = host.control.events()
         one = host.control.link("one")
-        assert events.read() == []
+        while events.read():  # the making of the host may still be told
+            pass
         address = Address(one.ifindex, parse_prefix("10.0.0.1/32"))
         host.control.set_address(address)
         told = self.told(host, events, lambda e: e == AddressEvent(address, gone=False))

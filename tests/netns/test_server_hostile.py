@@ -86,7 +86,7 @@ def test_an_honest_client_is_served_whatever_the_others_send(lab: Lab, database:
     for each in (slow, deaf, *many):
         each.close()
     with connect(hostile) as connection:
-        assert exchange(connection, ANY) == {"errno": "3", "errmsg": "Too many requests"}
+        assert exchange(connection, ANY)["errno"] == "3"
     output = server.program.output()
     assert "Traceback" not in output
     assert "bug" not in output

@@ -25,6 +25,8 @@ MIN_LEASE_TIME: Final = 10
 RETRY_FIRST: Final = 1.0
 RETRY_MAX: Final = 64.0
 """Seconds between two tries: doubled from the first to the maximum."""
+RENEW_MAX: Final = 86400.0
+"""Seconds: also a lease for ever is asked for, and judged by the helper's policy, every day."""
 RETRY_AFTER_MAX: Final = 3600.0
 """Seconds: a server that asks for more patience than this does not get it."""
 JITTER: Final = 0.1
@@ -55,8 +57,9 @@ class Lease:
 
     @property
     def renew_at(self) -> float:
-        """T1: half of the shortest time."""
-        return self.granted_at + min(one.valid_time for one in self.addresses) / 2
+        """T1: half of the shortest time, and a day at the latest."""
+        half = min(one.valid_time for one in self.addresses) / 2
+        return self.granted_at + min(half, RENEW_MAX)
 
     @property
     def ends_at(self) -> float:

@@ -2,8 +2,8 @@
 
 A change that the network process asks for is made only if the prefix is one address inside a
 pool, the peer exists, and no other peer holds it; it is taken off only if the ledger says that we
-put it there. What an administrator does between two readings of the interface is seen at the next
-one (the network process asks for one every few seconds, protocol.md "Identity").
+put it there. The interface is read anew before addresses are added, so what an administrator gives
+to a peer is safe but for the moment between that reading and the change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,29 @@ from wg_dynamic.helper.pools import holds
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger
 from wg_dynamic.privsep.requests import Change, PeerInfo, Refusal
+from wg_dynamic.system.clock import Clock
 from wg_dynamic.wireguard.control import WireGuardControl
 from wg_dynamic.wireguard.device import AllowedIPChange
+
+MAX_READ_SHARE = 20.0
+"""A reading that took t seconds is good for this many times t: milliseconds on a small hub, ten
+seconds with 60,000 peers."""
 
 
 class AllowedIPs:
     """The allowed IPs of one interface, split into the administrator's and ours."""
 
-    def __init__(self, wireguard: WireGuardControl, ledger: Ledger, pools: Sequence[Pool]) -> None:
+    def __init__(
+        self,
+        wireguard: WireGuardControl,
+        ledger: Ledger,
+        pools: Sequence[Pool],
+        clock: Clock,
+    ) -> None:
         self._wireguard = wireguard
+        self._clock = clock
+        self._read_at = float("-inf")
+        self._fresh_time = 0.0
         self._ledger = ledger
         self._pools = pools
         self._peers: set[bytes] = set()
@@ -35,7 +49,10 @@ class AllowedIPs:
 
         Raises as WireGuardControl.device.
         """
+        begin = self._clock.now()
         device = self._wireguard.device()
+        self._read_at = self._clock.now()
+        self._fresh_time = MAX_READ_SHARE * (self._read_at - begin)
         self._peers = {peer.public_key for peer in device.peers}
         self._owner = {}
         self._wide = []
@@ -71,6 +88,8 @@ class AllowedIPs:
         Raises as WireGuardControl.change_allowed_ips; the ledger then names too much rather than
         too little, and the next `read` puts it right.
         """
+        if any(change.add for change in changes) and self._is_stale():
+            self.read()
         refusals: list[Refusal] = []
         wanted: list[AllowedIPChange] = []
         last: dict[Entry, bool] = {}
@@ -88,6 +107,14 @@ class AllowedIPs:
             self._wireguard.change_allowed_ips(wanted)
             self._ledger.remove(*[entry for entry, added in last.items() if not added])
         return refusals
+
+    def _is_stale(self) -> bool:
+        """Whether an administrator may have changed what we would build upon.
+
+        Our own reading decides, however seldom the network process asks for one. It is repeated
+        before addresses are added, unless that would take more than a twentieth of our time.
+        """
+        return self._clock.now() - self._read_at > self._fresh_time
 
     def _is_needed(self, change: Change, before: Mapping[Entry, bool]) -> bool:
         """Whether it changes anything, after what the same message changes `before` it."""

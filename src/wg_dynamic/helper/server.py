@@ -50,6 +50,7 @@ from wg_dynamic.privsep.requests import (
     ServerStart,
 )
 from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardControl
@@ -106,7 +107,7 @@ class ServerHelper:
         self._wireguard = opened.wireguard
         self.runtime = opened.runtime
         self._ledger = Ledger(opened.runtime.ledger)
-        self._allowed_ips = AllowedIPs(opened.wireguard, self._ledger, opened.pools)
+        self._allowed_ips = AllowedIPs(opened.wireguard, self._ledger, opened.pools, SystemClock())
         self._listener: socket.socket | None = None
         self._repaired = False
         self.reason = ""

@@ -62,6 +62,17 @@ class LeaseTable:
             return self._is_ours(address) and (lease.ended or lease.public_key == public_key)
         return any(allocator.is_free(address) for allocator in self.allocators)
 
+    def is_kept_for_another(self, address: bytes, public_key: bytes) -> bool:
+        """Whether it is remembered for another peer, and its pool has others to give."""
+        lease = self._leases.get(address)
+        if lease is None or not lease.ended or lease.public_key == public_key:
+            return False
+        return any(
+            allocator.free_count > 0
+            for allocator in self.allocators
+            if allocator.pool.position(address) is not None
+        )
+
     def choose(
         self, *, ipv4: bool, usable: Callable[[bytes], bool], random_below: Callable[[int], int]
     ) -> bytes | None:

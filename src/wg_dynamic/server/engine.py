@@ -111,19 +111,19 @@ class Engine:
     async def _gather(self) -> list[Job | list[PeerInfo]]:
         """What waits; at the latest when a lease ends, with nothing.
 
-        A release and a request of one peer never share a batch: which came first matters then,
-        and a batch handles its releases first.
+        Two jobs of one peer never share a batch: which came first matters (a batch handles its
+        releases first), and the second may undo what the first would be told.
         """
         if not self._waiting:
             await self._wait()
         items: list[Job | list[PeerInfo]] = []
-        kinds: dict[bytes, type] = {}
+        seen: set[bytes] = set()
         while self._waiting and len(items) < MAX_BATCH:
             item = self._waiting[0]
             if isinstance(item, Job):
-                kind = type(item.request)
-                if kinds.setdefault(item.public_key, kind) is not kind:
+                if item.public_key in seen:
                     break
+                seen.add(item.public_key)
             items.append(self._waiting.popleft())
         return items
 

@@ -93,7 +93,7 @@ def _choose(
         return table.is_available(address, public_key) and usable(address)
 
     if any(wish):
-        if takes(wish):
+        if takes(wish) and not table.is_kept_for_another(wish, public_key):
             return wish
         if wish_or_nothing:
             return None

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.helper.allowed_ips import AllowedIPs
@@ -46,7 +47,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 @pytest.fixture
 def allowed_ips(wireguard: FakeWireGuard, ledger: Ledger) -> AllowedIPs:
-    made = AllowedIPs(wireguard, ledger, POOLS)
+    made = AllowedIPs(wireguard, ledger, POOLS, FakeClock())
     made.read()
     return made
 
@@ -66,6 +67,18 @@ def test_what_is_set_is_written_down_and_read_as_leased(
             BOB, prefixes("fe80::b/128", "10.44.0.128/25", "0.0.0.0/0"), prefixes("fd00:44::7")
         ),
     ]
+
+
+def test_what_an_administrator_gave_to_another_peer_just_now_is_not_taken_from_it(
+    wireguard: FakeWireGuard, ledger: Ledger
+) -> None:
+    clock = FakeClock()
+    allowed_ips = AllowedIPs(wireguard, ledger, POOLS, clock)
+    allowed_ips.read()
+    wireguard.put_peer(Peer(BOB, prefixes("fe80::b/128", "10.44.0.7/32")))
+    clock.pass_time(0.001)
+    assert len(allowed_ips.change([add("10.44.0.7")])) == 1
+    assert "10.44.0.7/32" in wireguard.allowed_ips(BOB)
 
 
 def test_what_was_set_is_taken_off_again(
@@ -153,7 +166,7 @@ def test_what_was_leased_from_a_former_pool_stays_ours_to_take_off(
 ) -> None:
     ledger.add(entry("10.55.0.7"), entry("10.55.0.8", NOBODY))
     wireguard.put_peer(Peer(ALICE, prefixes("fe80::a/128", "10.55.0.7/32")))
-    allowed_ips = AllowedIPs(wireguard, ledger, POOLS)
+    allowed_ips = AllowedIPs(wireguard, ledger, POOLS, FakeClock())
     infos = allowed_ips.read()
     assert infos[0] == PeerInfo(BOB, wireguard.peers[BOB].allowed_ips, ()) or infos[0].leased
     assert ledger.entries(ALLOWED_IP) == [entry("10.55.0.7")]

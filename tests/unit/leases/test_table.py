@@ -49,6 +49,19 @@ def fill(table: LeaseTable, numbers: Iterable[int], *, ended: bool = False) -> N
 # --- who has what ------------------------------------------------------------------------------
 
 
+def test_a_memory_is_kept_for_its_peer_while_the_pool_has_others() -> None:
+    table = a_table()
+    memory = parse_address("10.0.0.1")
+    assert not table.is_kept_for_another(memory, BOB)
+    table.put(a_lease("10.0.0.1"))
+    assert not table.is_kept_for_another(memory, BOB)  # held, which is more than kept
+    table.put(a_lease("10.0.0.1", ended=True))
+    assert table.is_kept_for_another(memory, BOB)
+    assert not table.is_kept_for_another(memory, ALICE)
+    fill(table, range(2, 7))
+    assert not table.is_kept_for_another(memory, BOB)
+
+
 def test_a_new_table_has_nothing() -> None:
     table = a_table()
     assert len(table) == 0

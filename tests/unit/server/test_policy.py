@@ -172,7 +172,16 @@ def test_the_address_given_up_is_nobodys_before_it_was_taken_off() -> None:
     ask(table, ALICE, "192.0.2.88", now=10.0)
     assert not ask(table, BOB, "192.0.2.77", now=10.0, version=1).leases
     end_all(table, 10.0)
-    assert addresses(ask(table, BOB, "192.0.2.77", now=10.0, version=1)) == ["192.0.2.77"]
+    assert ask(table, ALICE, "192.0.2.77", now=10.0, version=1).leases
+
+
+def test_an_address_remembered_for_another_is_had_only_when_there_is_no_other() -> None:
+    table = a_table("192.0.2.0/30")
+    ask(table, ALICE, "192.0.2.1")
+    end_all(table, 5000.0)
+    assert not ask(table, BOB, "192.0.2.1", now=5000.0, version=1).leases
+    assert addresses(ask(table, BOB, "192.0.2.1", now=5000.0)) == ["192.0.2.2"]
+    assert addresses(ask(table, CAROL, "192.0.2.1", now=5000.0)) == ["192.0.2.1"]
 
 
 def test_a_move_in_one_family_leaves_the_other_alone() -> None:
