@@ -57,6 +57,11 @@ def a_bound_machine(*addresses: LeasedAddress, jitter: float = 0.0) -> LeaseClie
     return machine
 
 
+def test_a_lease_for_ever_is_asked_for_anew_every_day() -> None:
+    machine = a_bound_machine(an_address(valid=4294967295))
+    assert machine.deadline == 100.0 + 86400.0
+
+
 def a_renewing_machine(*addresses: LeasedAddress) -> LeaseClient:
     """Past T1 at 1900.0, the lease ends at 3700.0."""
     machine = a_bound_machine(*addresses)

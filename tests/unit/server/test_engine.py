@@ -156,6 +156,17 @@ async def test_a_peer_that_moves_has_the_old_address_taken_off_next() -> None:
     assert server.in_force() == server.stored() == {"192.0.2.8": ALICE}
 
 
+async def test_a_peer_that_wishes_for_many_at_once_has_two_at_the_most_while_it_moves() -> None:
+    server = Server()
+    async with server.running():
+        answers = [server.submit(ALICE, request_for(f"192.0.2.{n}")) for n in range(10, 16)]
+        for answer in answers:
+            assert (await answer).errno is ErrorCode.SUCCESS
+            assert len(server.in_force()) <= 2
+        await until(lambda: len(server.held()) == 1)
+    assert server.in_force() == server.stored() == {"192.0.2.15": ALICE}
+
+
 async def test_a_refused_addition_ends_the_lease_and_is_unavailable(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
