@@ -162,7 +162,7 @@ class ServerHelper:
             return self._repair()
         if isinstance(event, AddressEvent) and event.gone:
             return event.address.ifindex != self._link.ifindex or self._repair()
-        if isinstance(event, RouteEvent) and event.gone:
+        if isinstance(event, RouteEvent) and (event.gone or event.route.kind == RTN_ANYCAST):
             return event.route.ifindex != self._link.ifindex or self._repair()
         return True
 
@@ -173,7 +173,10 @@ class ServerHelper:
             if not link.up:
                 return True
             there = [a.prefix for a in self._interfaces.addresses(link.ifindex)]
-            if SERVER_NETWORK not in there:
+            taken = is_anycast(link, self._interfaces.routes(link.ifindex))
+            if taken and SERVER_NETWORK in there:  # the kernel was between our look and our step
+                self._interfaces.remove_address(link.ifindex, SERVER_NETWORK)
+            if taken or SERVER_NETWORK not in there:
                 self._put_back_address()
                 if not self._repaired:
                     _LOG.warning(
