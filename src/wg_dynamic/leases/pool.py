@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wg_dynamic.address import Prefix, format_address, is_link_local, parse_prefix
+from wg_dynamic.address import Prefix, is_link_local, parse_prefix
 
 IPV4_MAX_LENGTH = 32
 IPV6_MAX_LENGTH = 128
@@ -117,8 +117,3 @@ def check_pools(pools: Iterable[Pool]) -> None:
 def find_pool(pools: Iterable[Pool], address: bytes) -> Pool | None:
     """The pool that leases an address; None when none does."""
     return next((pool for pool in pools if pool.position(address) is not None), None)
-
-
-def describe(address: bytes) -> str:
-    """Text form of a leased address for logs."""
-    return format_address(address)

@@ -6,7 +6,6 @@ from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.pool import (
     Pool,
     check_pools,
-    describe,
     find_pool,
     is_leasable,
     parse_pool,
@@ -108,7 +107,3 @@ def test_the_pool_of_an_address_is_found() -> None:
     assert find_pool(pools, parse_address("10.0.0.1")) is pools[0]
     assert find_pool(pools, parse_address("fd00::9")) is pools[1]
     assert find_pool(pools, parse_address("10.0.0.3")) is None
-
-
-def test_an_address_is_described_as_text() -> None:
-    assert describe(parse_address("fd00::9")) == "fd00::9"
