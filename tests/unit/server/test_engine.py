@@ -163,7 +163,7 @@ async def test_a_peer_that_wishes_for_many_at_once_has_two_at_the_most_while_it_
         for answer in answers:
             assert (await answer).errno is ErrorCode.SUCCESS
             assert len(server.in_force()) <= 2
-        await until(lambda: len(server.held()) == 1)
+        await until(lambda: server.stored() == {"192.0.2.15": ALICE})  # the commit comes last
     assert server.in_force() == server.stored() == {"192.0.2.15": ALICE}
 
 
