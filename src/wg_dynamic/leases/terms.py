@@ -1,0 +1,84 @@
+"""What a server leases by: pools with their settings, reservations, limits. Pure values.
+
+The helper reads them from the command line and the configuration file, checks them and hands them
+to the network process; neither changes them afterwards. Times are seconds.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from wg_dynamic.leases.pool import Pool
+
+INFINITE: Final = inf
+"""A lease time without end; only reservations have it."""
+MIN_LEASE_TIME: Final = 60
+"""A shorter lease costs more messages than it gives."""
+MAX_LEASE_TIME: Final = 365 * 86400
+DEFAULT_LEASE_TIME: Final = 3600
+DEFAULT_QUARANTINE_TIME: Final = 86400
+DEFAULT_MAX_NEW_ADDRESSES: Final = 60
+CHURN_PERIOD: Final = 3600
+"""Seconds over which `LeaseTerms.max_new_addresses` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Addresses of one family, both ends included."""
+
+    first: bytes
+    last: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse ends that make no range (ValueError)."""
+        if len(self.first) != len(self.last) or self.first > self.last:
+            msg = "a range needs two addresses of one family, the lower one first"
+            raise ValueError(msg)
+
+    def holds(self, address: bytes) -> bool:
+        """Whether the address is in the range."""
+        return len(address) == len(self.first) and self.first <= address <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTerms:
+    """One pool and its own settings; pools of a family are leased from in their order."""
+
+    pool: Pool
+    lease_time: float | None = None
+    """None: as the server's."""
+    network_length: int | None = None
+    """Prefix length of the on-link network that clients are told; None: the pool's own."""
+    excluded: tuple[AddressRange, ...] = ()
+    """Never leased, but to the peer that has a reservation there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Addresses that only one peer gets, at most one of each family."""
+
+    public_key: bytes
+    addresses: tuple[bytes, ...]
+    lease_time: float | None = None
+    """None: as the pool's; INFINITE is allowed here alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """Everything that decides what a request gets."""
+
+    pools: tuple[PoolTerms, ...]
+    reservations: tuple[Reservation, ...] = ()
+    lease_time: float = DEFAULT_LEASE_TIME
+    """What a client gets that asks for no time of its own."""
+    min_lease_time: float = MIN_LEASE_TIME
+    max_lease_time: float = MAX_LEASE_TIME
+    """Bounds of what a client may ask for."""
+    addresses_per_peer: int = 1
+    """Addresses of one family that one peer may hold, those that it declined of late included."""
+    max_new_addresses: int = DEFAULT_MAX_NEW_ADDRESSES
+    """Addresses that a peer did not have before, in CHURN_PERIOD; renewals are free."""
+    grace_time: float = 0
+    """For how long an ended address is given to nobody else, even when the pool is full."""
+    quarantine_time: float = DEFAULT_QUARANTINE_TIME
+    """For how long a declined address is given to nobody."""
