@@ -1,12 +1,15 @@
 """What a guest starts from: its initramfs, with the modules, scripts and settings in it."""
 
 import lzma
+import os
 import shlex
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tools.guest_files import File, project_files, with_parents
 from tools.guest_kernels import Kernel, KernelError
 
 __all__ = ["Job", "archive", "initramfs", "module_order", "scripts"]
@@ -51,19 +54,22 @@ def initramfs(job: Job, kernel: Kernel, busybox: Path) -> bytes:
     """The archive that QEMU hands to the kernel; its first program is guest_init.sh."""
     order = module_order((kernel.modules / "modules.dep").read_text(), _MODULES)
     files = [
-        ("bin", _DIRECTORY, b""),
-        ("bin/busybox", _PROGRAM, busybox.read_bytes()),
-        ("bin/sh", _LINK, b"busybox"),
-        ("init", _PROGRAM, b"#!/bin/sh\nexec /guest/init\n"),  # switch_root insists on its place
-        ("guest", _DIRECTORY, b""),
-        ("guest/modules", _DIRECTORY, b""),
-        ("guest/modules/order", _FILE, "".join(f"{Path(path).stem}\n" for path in order).encode()),
+        File("bin", _DIRECTORY),
+        File("bin/busybox", _PROGRAM, busybox.read_bytes()),
+        File("bin/sh", _LINK, b"busybox"),
+        File("init", _PROGRAM, b"#!/bin/sh\nexec /guest/init\n"),
+        File("guest", _DIRECTORY),
+        File("guest/modules", _DIRECTORY),
+        File(
+            "guest/modules/order", _FILE, "".join(f"{Path(each).stem}\n" for each in order).encode()
+        ),
     ]
     for path in order:
         name = f"guest/modules/{Path(path).stem}"
-        files.append((name, _FILE, _module(kernel.modules / path)))
+        files.append(File(name, _FILE, _module(kernel.modules / path)))
     for name, content in scripts(job, kernel).items():
-        files.append((f"guest/{name}", _PROGRAM, content))
+        files.append(File(f"guest/{name}", _PROGRAM, content))
+    files += with_parents(project_files(), "hot")
     return archive(files)
 
 
@@ -84,17 +90,18 @@ def module_order(dependencies: str, names: Iterable[str]) -> list[str]:
     return list(order)
 
 
-def archive(files: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Files, each its path, mode and content, in the format of an initramfs.
+def archive(files: Iterable[File]) -> bytes:
+    """Files in the format of an initramfs, all of them root's.
 
     It is cpio's "newc" (Documentation/driver-api/early-userspace/buffer-format.rst of the kernel).
     """
     written = bytearray()
-    for number, (path, mode, content) in enumerate([*files, (_END, 0, b"")], start=1):
-        name = path.encode() + b"\0"
-        links = 2 if mode == _DIRECTORY else 1
-        fields = (number, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name), 0)
-        for part in (b"070701" + b"".join(b"%08X" % value for value in fields) + name, content):
+    for number, file in enumerate([*files, File(_END, 0)], start=1):
+        name = os.fsencode(file.path) + b"\0"
+        links, size = 2 if stat.S_ISDIR(file.mode) else 1, len(file.content)
+        fields = (number, file.mode, 0, 0, links, file.modified, size, 0, 0, 0, 0, len(name), 0)
+        header = b"070701" + b"".join(b"%08X" % value for value in fields) + name
+        for part in (header, file.content):
             written += part + bytes(-(len(written) + len(part)) % 4)
     return bytes(written)
 

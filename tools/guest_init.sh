@@ -20,13 +20,14 @@ if [ -e "$here/modules" ]; then
     machine=/machine scratch=/scratch
     mkdir $machine $scratch
     mount_machine $machine
+    lower=/hot:$machine # what is in memory first (tools/guest_files.py)
 else
-    machine=/ scratch=/mnt
+    lower=/ scratch=/mnt
 fi
 
 mount -t tmpfs -o mode=0755 scratch $scratch
 mkdir $scratch/upper $scratch/work $scratch/root
-mount -t overlay -o lowerdir=$machine,upperdir=$scratch/upper,workdir=$scratch/work \
+mount -t overlay -o lowerdir=$lower,upperdir=$scratch/upper,workdir=$scratch/work \
     overlay $scratch/root
 cd $scratch/root
 
@@ -93,7 +94,8 @@ else
 fi
 
 if [ -n "$modules" ]; then
-    exec switch_root . "$@"
+    mount --move . / # as switch_root(8), but what was started from stays: /hot is in use
+    exec chroot . "$@" <dev/console >dev/console 2>&1
 else
     pivot_root . mnt
     exec chroot . "$@" <dev/console >dev/console 2>&1

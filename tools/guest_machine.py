@@ -14,7 +14,8 @@ PORTS: Final = ("out", "err", "status")
 # away without long waits.
 _QEMU_APPEND: Final = (
     "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr"
-    " nowatchdog apparmor=0 cryptomgr.notests=1 rcupdate.rcu_expedited=1 tsc=reliable"
+    " nowatchdog apparmor=0 norandmaps transparent_hugepage=never cryptomgr.notests=1"
+    " rcupdate.rcu_expedited=1 tsc=reliable"
 )
 _UML_APPEND: Final = "quiet panic=-1 oops=panic root=hostfs rootfstype=hostfs rootflags=/ ro"
 
@@ -37,7 +38,7 @@ def qemu(
         "qemu-system-x86_64",
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-machine", "q35,hpet=off", "-accel", "tcg,thread=multi,tb-size=512"),
-        *("-cpu", "Nehalem", "-smp", "2", "-m", f"{memory}M"),
+        *("-cpu", "Nehalem", "-smp", "1", "-m", f"{memory}M"),
         *("-kernel", str(image), "-initrd", str(initramfs), "-append", _QEMU_APPEND),
         *("-serial", f"file:{console}"),
         *("-device", "virtio-rng-pci", "-device", f"virtio-serial-pci,max_ports={len(PORTS) + 1}"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tools.netlab import Lab
+from tools.netlab import Host, Lab
 from tools.star import Member, make_star
 
 
@@ -22,6 +22,13 @@ def lab() -> Iterator[Lab]:
     """An open lab; WG_DYNAMIC_TEST_BACKEND says with which WireGuard."""
     with Lab() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_host() -> Iterator[Host]:
+    """A host that all tests of a file use: each takes back what it has made there."""
+    with Lab() as opened:
+        yield opened.host("host")
 
 
 @pytest.fixture

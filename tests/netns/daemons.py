@@ -213,19 +213,20 @@ def snapshot(host: Host, name: str = "wg0") -> str:
 
     Without what changes by itself: lifetimes, handshakes, traffic.
     """
-    shown = [
-        host.run(["ip", "-o", "address"]).stdout,
-        host.run(["ip", "-4", "route", "show", "table", "all"]).stdout,
-        host.run(["ip", "-6", "route", "show", "table", "all"]).stdout,
-        host.run(["ip", "-4", "rule"]).stdout,
-        host.run(["ip", "-6", "rule"]).stdout,
-        host.run(["ip", "-o", "link"]).stdout,
-        host.run(["wg", "show", name, "allowed-ips"], check=False).stdout,
-        host.run(["wg", "show", name, "persistent-keepalive"], check=False).stdout,
-        host.run(["wg", "show", name, "listen-port"], check=False).stdout,
-        host.run(["wg", "show", name, "public-key"], check=False).stdout,
-    ]
-    text = "\n".join(shown)
+    text = "".join(
+        host.run(["ip", "-o", *flags, "-batch", "-"], input="\n".join([*lines, ""])).stdout
+        for flags, lines in (
+            ((), ["address show", "link show"]),
+            (("-4",), ["rule show", "route show table all"]),
+            (("-6",), ["rule show", "route show table all"]),
+        )
+    )
+    dump = host.run(["wg", "show", name, "dump"], check=False).stdout.splitlines()
+    # A line of the interface: private key, public key, port, fwmark; of a peer: public key,
+    # preshared key, endpoint, allowed IPs, handshake, received, sent, keepalive.
+    fields = [line.split("\t") for line in dump]
+    text += "\n".join(" ".join(of_link[1:]) for of_link in fields[:1])
+    text += "\n".join(f"\n{peer[0]} {peer[3].replace(',', ' ')} {peer[7]}" for peer in fields[1:])
     text = re.sub(r"(valid_lft|preferred_lft|expires) \d+sec| tentative", r"\1", text)
     lines = [" ".join(sorted(line.split())) for line in text.splitlines()]
     return "\n".join(sorted(lines))

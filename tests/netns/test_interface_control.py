@@ -9,7 +9,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from tests.contract.interface_control import HostUnderTest, InterfaceControlContract
-from tools.netlab import Host, Lab, LabError, wait_until
+from tools.netlab import Host, LabError, wait_until
 from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.netlink.control import (
     FOREVER,
@@ -24,10 +24,10 @@ from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 
 
 class KernelHost:
-    """A host of the lab with a pair of links; one is the other's far end."""
+    """A host with two pairs of links, of which it has both ends."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.host: Host = lab.host("host")
+    def __init__(self, host: Host) -> None:
+        self.host = host
         self.host.ip(
             "link add one mtu 1500 type veth peer name far1",
             "link add two mtu 1500 type veth peer name far2",
@@ -58,12 +58,14 @@ class KernelHost:
 
 
 @pytest.fixture
-def host(lab: Lab) -> Iterator[KernelHost]:
-    made = KernelHost(lab)
+def host(shared_host: Host) -> Iterator[KernelHost]:
+    made = KernelHost(shared_host)
     # The control's sockets are of the host's namespace for good; events() opens one more.
     with made.host.netns():
         yield made
     made.control.close()
+    links = "".join(f"link delete {name}\n" for name in ("one", "two", "bridge0"))
+    shared_host.run(["ip", "-force", "-batch", "-"], input=links, check=False)
 
 
 class TestRtnetlinkControl(InterfaceControlContract):

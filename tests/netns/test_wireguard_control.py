@@ -62,10 +62,10 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 class RealWireGuard:
-    """An interface in a host of the lab, with wg(8) as the administrator."""
+    """An interface in a host, with wg(8) as the administrator."""
 
-    def __init__(self, lab: Lab, backend: Backend) -> None:
-        self.host: Host = lab.host("host")
+    def __init__(self, host: Host, backend: Backend) -> None:
+        self.host = host
         self.backend = backend
         self.interface = self.host.wireguard("wg0", backend)
         self.interface.setconf()
@@ -99,12 +99,19 @@ class RealWireGuard:
     def delete(self) -> None:
         self.interface.delete()
 
+    def close(self) -> None:
+        """Leave the host as it was."""
+        self.control.close()
+        self.host.ip("link delete wg0", check=False)
+        if self.interface.program is not None:
+            self.interface.program.wait()
+
 
 @pytest.fixture
-def wireguard(lab: Lab, backend: Backend) -> Iterator[RealWireGuard]:
-    made = RealWireGuard(lab, backend)
+def wireguard(shared_host: Host, backend: Backend) -> Iterator[RealWireGuard]:
+    made = RealWireGuard(shared_host, backend)
     yield made
-    made.control.close()
+    made.close()
 
 
 class TestRealWireGuard(WireGuardControlContract):
@@ -146,7 +153,7 @@ def test_the_device_reads_as_wg_shows_it(wireguard: RealWireGuard) -> None:
 
 
 def test_a_handshake_is_seen_in_time_and_endpoint(lab: Lab, backend: Backend) -> None:
-    here = RealWireGuard(lab, backend)
+    here = RealWireGuard(lab.host("here"), backend)
     there = lab.host("there")
     far = there.wireguard("wg0", backend)
     far.setconf()
@@ -170,7 +177,7 @@ def test_a_handshake_is_seen_in_time_and_endpoint(lab: Lab, backend: Backend) ->
 def test_pyroute2_reads_the_allowed_ips_that_were_set(lab: Lab, backend: Backend) -> None:
     if backend != "kernel":
         return  # pyroute2 speaks to the kernel alone
-    wireguard = RealWireGuard(lab, backend)
+    wireguard = RealWireGuard(lab.host("host"), backend)
     for public_key in (ALICE, BOB):
         wireguard.put_peer(a_peer(public_key))
     changes = adding(ALICE, "10.0.0.1/32", "fd00::/64") + adding(BOB, "10.0.0.2/32")
@@ -279,7 +286,7 @@ def test_a_socket_left_behind_is_not_taken_for_wireguard(lab: Lab) -> None:
 
 
 def test_a_restarted_wireguard_go_is_found_again(lab: Lab) -> None:
-    wireguard = RealWireGuard(lab, "wireguard-go")
+    wireguard = RealWireGuard(lab.host("host"), "wireguard-go")
     assert wireguard.control.device().peers == ()
     wireguard.delete()
     wireguard.interface = wireguard.host.wireguard("wg0", "wireguard-go")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools.guest_boot import Job, archive, initramfs, module_order, scripts
+from tools.guest_files import File
 from tools.guest_kernels import Kernel, KernelError
 
 DEPENDENCIES = """\
@@ -36,15 +37,16 @@ def test_an_archive_is_what_cpio_unpacks(tmp_path: Path) -> None:
     if shutil.which("cpio") is None:
         pytest.skip("needs cpio")
     files = [
-        ("a", 0o040755, b""),
-        ("a/program", 0o100755, b"#!/bin/sh\n"),
-        ("a/empty", 0o100644, b""),
-        ("a/link", 0o120777, b"program"),
+        File("a", 0o040755),
+        File("a/program", 0o100755, b"#!/bin/sh\n"),
+        File("a/empty", 0o100644, modified=1_000_000_000),
+        File("a/link", 0o120777, b"program"),
     ]
-    subprocess.run(["cpio", "-i", "--quiet"], input=archive(files), cwd=tmp_path, check=True)
+    subprocess.run(["cpio", "-im", "--quiet"], input=archive(files), cwd=tmp_path, check=True)
     assert (tmp_path / "a/program").read_bytes() == b"#!/bin/sh\n"
     assert (tmp_path / "a/program").stat().st_mode == 0o100755
     assert (tmp_path / "a/empty").read_bytes() == b""
+    assert (tmp_path / "a/empty").stat().st_mtime == 1_000_000_000
     assert (tmp_path / "a/link").readlink() == Path("program")
 
 
