@@ -39,6 +39,7 @@ from types import FrameType, TracebackType
 from typing import IO, Final, Literal, Self, cast
 
 from tools.processes import (
+    PATIENCE,
     TERM_TIME,
     CommandError,
     LabError,
@@ -274,7 +275,7 @@ class Host:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=timeout,
+                timeout=timeout * PATIENCE,
                 env=environment(env),
                 start_new_session=True,
                 check=False,
@@ -342,6 +343,7 @@ class Host:
         Name the `source` where an interface has several: a hub whose wg0 has the automatic
         fe80::/64 of wireguard-go beside fe80:: may take that one, and no peer accepts it.
         """
+        timeout *= PATIENCE
         command = ["ping", "-n", "-q", "-c", "1", "-w", str(max(1, round(timeout)))]
         if source is not None:
             command += ["-I", source]

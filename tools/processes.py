@@ -12,7 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-TERM_TIME: Final = 3.0
+PATIENCE: Final = float(os.environ.get("WG_DYNAMIC_TEST_PATIENCE", "1"))
+"""Time limits are multiplied by this: on an emulated processor all takes twenty times as long."""
+TERM_TIME: Final = 3.0 * PATIENCE
 """Seconds that a program has between SIGTERM and SIGKILL."""
 
 _PASSED_ON: Final = ("COVERAGE_FILE", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
@@ -51,7 +53,8 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def wait_until(
     condition: Callable[[], object], *, timeout: float = 5.0, what: str = "the condition"
 ) -> None:
-    """Return once `condition()` is true; raise LabError after `timeout` seconds."""
+    """Return once `condition()` is true; raise LabError after `timeout` seconds (PATIENCE)."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() >= deadline:
@@ -86,6 +89,7 @@ class Program:
 
     def wait(self, timeout: float = 10.0) -> int:
         """Wait for its end and return its status (negative: the signal that ended it)."""
+        timeout *= PATIENCE
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -19,14 +19,20 @@ REPOSITORY = Path(__file__).parents[2]
 # A lab with a program in the foreground, one in the background and wireguard-go; prints their
 # process IDs and waits.
 LAB_THAT_WAITS = """
-import signal
-from tools.netlab import Lab
+import signal, time
+from pathlib import Path
+from tools.netlab import Lab, wait_until
+
+def wait_for_a_signal():
+    while True:  # one that comes between the last look and a pause() would be slept through
+        time.sleep(0.05)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 with Lab(kind="wireguard-go") as lab:
     host = lab.host("host")
     go = host.wireguard().program
     front = host.popen(["sleep", "600"])
+    wait_until(lambda: Path(f"/proc/{{front.pid}}/comm").read_text() == "sleep\\n")
     back = host.run(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"])
     print(host.pid, go.pid, front.pid, back.stdout.strip(), lab.directory, flush=True)
     {then}
@@ -203,8 +209,8 @@ def test_the_output_of_a_program_can_be_waited_for(lab: Lab) -> None:
     [
         ("pass", None, 0),
         ("raise KeyError", None, 1),
-        ("signal.pause()", signal.SIGTERM, 128 + signal.SIGTERM),
-        ("signal.pause()", signal.SIGINT, -signal.SIGINT),
+        ("wait_for_a_signal()", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("wait_for_a_signal()", signal.SIGINT, -signal.SIGINT),
     ],
 )
 def test_the_end_of_a_lab_ends_all_that_it_started(
@@ -214,16 +220,16 @@ def test_the_end_of_a_lab_ends_all_that_it_started(
     if number is not None:
         assert all(is_running(pid) for pid in pids)
         lab.send_signal(number)
-    lab.communicate(timeout=10)
+    lab.communicate(timeout=60)
     assert lab.returncode == status
     assert not [pid for pid in pids if is_running(pid)]
     assert not directory.exists()
 
 
 def test_a_killed_lab_takes_its_foreground_programs_with_it() -> None:
-    lab, (holder, wireguard_go, front, back), directory = start_waiting_lab("signal.pause()")
+    lab, (holder, wireguard_go, front, back), directory = start_waiting_lab("wait_for_a_signal()")
     lab.kill()
-    lab.communicate(timeout=10)
+    lab.communicate(timeout=60)
     gone = [holder, wireguard_go, front]
     wait_until(lambda: not any(map(is_running, gone)), what="the end of a killed lab's programs")
     os.kill(back, signal.SIGKILL)  # what went into the background is beyond anyone's reach
