@@ -20,6 +20,7 @@ from wg_dynamic.netlink.control import (
     Overrun,
     Route,
 )
+from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 
 
@@ -188,6 +189,14 @@ def test_a_port_that_leaves_a_bridge_is_no_link_that_is_gone(host: KernelHost) -
     events.close()
 
 
+def test_a_refusal_of_the_kernel_says_what_it_minded(host: KernelHost) -> None:
+    """The extended ack is part of the message."""
+    host.host.ip("link set one down")
+    route = Route(parse_prefix("10.9.0.0/24"), host.control.link("one").ifindex)
+    with pytest.raises(NetlinkError, match=r"10\.9\.0\.0/24.*Network is down \(.*not up.*\)"):
+        host.control.add_route(route)
+
+
 def test_lost_events_are_told_as_an_overrun_and_reading_goes_on(host: KernelHost) -> None:
     events = host.control.events()
     lines = [f"address add 10.{n >> 8}.{n & 255}.1/32 dev one" for n in range(3000)]
@@ -210,6 +219,7 @@ def test_without_cap_net_admin_reading_works_and_changing_is_a_privilege_error(
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.errors import PrivilegeError
 from wg_dynamic.netlink.control import Address
+from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 control = RtnetlinkControl()
 one = control.link("one")

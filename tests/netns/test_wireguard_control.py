@@ -25,9 +25,11 @@ from tests.contract.wireguard_control import (
     read_allowed_ips,
     removing,
 )
-from tools.netlab import Host, Lab, generate_keys
-from wg_dynamic.address import format_address
+from tools.netlab import Host, Lab, PeerConfig, generate_keys
+from wg_dynamic.address import format_address, parse_prefix
+from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.netlink.socket import NETLINK_GENERIC, NetlinkSocket
 from wg_dynamic.wireguard.backend import open_control
 from wg_dynamic.wireguard.control import NotWireGuardError, WireGuardControl, WireGuardError
 from wg_dynamic.wireguard.device import Endpoint, Peer
@@ -243,6 +245,68 @@ def test_other_allowed_ips_are_there_all_the_time_that_one_comes_and_goes(
         thread.join(10)
         watcher.close()
     assert missing == []
+
+
+def test_ten_thousand_peers_are_read_and_changed_as_wg_shows_them(
+    wireguard: RealWireGuard,
+) -> None:
+    """A dump of hundreds of parts; one peer's allowed IPs go on in the parts that follow."""
+    keys = [b"\x21" + number.to_bytes(4, "big") + bytes(26) + b"\x11" for number in range(10_000)]
+    texts = {
+        key: [f"fe80::{number:x}/128", f"10.{number >> 8}.{number & 255}.1/32"]
+        for number, key in enumerate(keys)
+    }
+    texts[keys[5000]] += [f"2001:db8::{number:x}/128" for number in range(1500)]
+    wireguard.interface.add_peers(
+        *(PeerConfig(format_key(key), allowed) for key, allowed in texts.items())
+    )
+    few = keys[::20]  # in messages of hundreds of peers
+    changes = [
+        change for key in few for change in adding(key, texts[key][0].replace(":", ":9:", 1))
+    ]
+    wireguard.control.change_allowed_ips(changes)
+    for key in few:
+        texts[key].append(texts[key][0].replace(":", ":9:", 1))
+    expected = {key: {str(parse_prefix(text)) for text in found} for key, found in texts.items()}
+    assert read_allowed_ips(wireguard.control) == expected
+    assert wireguard.allowed_ips() == expected
+
+
+def test_without_cap_net_admin_it_is_a_privilege_error(wireguard: RealWireGuard) -> None:
+    wireguard.put_peer(a_peer(ALICE))
+    program = """
+import sys
+from pathlib import Path
+from wg_dynamic.errors import PrivilegeError
+from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.netlink.socket import NETLINK_GENERIC, NetlinkSocket
+from wg_dynamic.wireguard.backend import open_control
+link = RtnetlinkControl().link("wg0")
+for attempt in (lambda control: control.device(), lambda control: control.change_allowed_ips([])):
+    try:
+        attempt(open_control(link, Path("/run/wireguard")))
+    except PrivilegeError as error:
+        print(error)
+        break
+"""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    done = wireguard.host.run([*nobody, *wireguard.host.python("-c", program)])
+    assert "permitted" in done.stdout.lower() or "denied" in done.stdout.lower(), done
+
+
+def test_a_refusal_of_the_kernel_says_what_it_minded(wireguard: RealWireGuard) -> None:
+    """The extended ack is part of the message: the errno alone is the same for everything."""
+    if wireguard.backend != "kernel":
+        return  # wireguard-go answers an errno and nothing else
+    with wireguard.host.netns():
+        sockets = NetlinkSocket(NETLINK_GENERIC)
+        control = GenetlinkControl(wireguard.interface.ifindex)
+    family = control._family
+    name = b"\x05\x00\x02\x00x\0\0\0"  # WGDEVICE_A_IFNAME of one byte that is not a NUL
+    with pytest.raises(NetlinkError, match=r"^read it: Invalid argument \(.+\)$"):
+        sockets.dump(family, b"\x00\x01\x00\x00" + name, "read it")
+    sockets.close()
+    control.close()
 
 
 def test_an_interface_that_is_no_wireguard_is_refused(lab: Lab) -> None:
