@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
 
 from wg_dynamic import __version__
 from wg_dynamic.address import Prefix, parse_prefix
@@ -16,6 +15,7 @@ from wg_dynamic.cli.daemon import (
     verdict_on_failure,
 )
 from wg_dynamic.cli.status import OK, run
+from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.helper.client import (
     ROLE,
     ClientHelper,
@@ -23,12 +23,10 @@ from wg_dynamic.helper.client import (
     open_interface,
     undo_leftovers,
 )
-from wg_dynamic.helper.control_socket import ControlSocket
 from wg_dynamic.helper.qualify import find_interface
-from wg_dynamic.helper.supervisor import Supervisor, stop_signals
+from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.system.background import Verdict
-from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
 
@@ -117,23 +115,14 @@ def _keep(arguments: argparse.Namespace, verdict: Verdict, destination: str) -> 
     settings = ClientSettings(arguments.interface, tuple(arguments.accept_routes), arguments.user)
     signals = stop_signals()
     opened = open_interface(settings, interfaces)
-    control = ControlSocket(opened.runtime.control)
-    with ExitStack() as stack:  # in reverse: who waits at the control socket is told at the end
-        stack.callback(control.close)
-        stack.callback(opened.runtime.release)
-        stack.callback(opened.wireguard.close)
-        helper = ClientHelper(settings, interfaces, verdict, opened)
-        supervisor = Supervisor(
-            helper,
-            account=account,
-            clock=SystemClock(),
-            events=events,
-            control=control,
-            arguments=network_arguments(destination, verbose=arguments.verbose),
-        )
-        stack.callback(lambda: helper.close(gone=supervisor.gone))
-        helper.start()
-        supervisor.run(signals)
+    helper, supervisor = supervise(
+        opened,
+        lambda: ClientHelper(settings, interfaces, verdict, opened),
+        account=account,
+        events=events,
+        arguments=network_arguments(destination, verbose=arguments.verbose),
+        signals=signals,
+    )
     if supervisor.failed:
         return verdict_on_failure(PROGRAM, verdict, helper.reason)
     return OK

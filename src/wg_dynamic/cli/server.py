@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from wg_dynamic import __version__
@@ -20,8 +19,8 @@ from wg_dynamic.cli.daemon import (
     verdict_on_failure,
 )
 from wg_dynamic.cli.status import OK, run
+from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.errors import ConfigError
-from wg_dynamic.helper.control_socket import ControlSocket
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.server import (
     ROLE,
@@ -36,7 +35,6 @@ from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.system.background import Verdict
-from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import Account, require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
@@ -178,25 +176,14 @@ def _serve_once(
     signals: int,
 ) -> tuple[ServerHelper, Supervisor]:
     opened = open_interface(settings, interfaces)
-    control = ControlSocket(opened.runtime.control)
-    with ExitStack() as stack:  # in reverse: who waits at the control socket is told at the end
-        stack.callback(control.close)
-        stack.callback(opened.runtime.release)
-        stack.callback(opened.wireguard.close)
+
+    def make_helper() -> ServerHelper:
         prepare_state_directory(settings.database, STATE_ROOT, account)
-        helper = ServerHelper(settings, interfaces, verdict, opened)
-        supervisor = Supervisor(
-            helper,
-            account=account,
-            clock=SystemClock(),
-            events=events,
-            control=control,
-            arguments=network,
-        )
-        stack.callback(lambda: helper.close(gone=supervisor.gone))
-        helper.start()
-        supervisor.run(signals)
-    return helper, supervisor
+        return ServerHelper(settings, interfaces, verdict, opened)
+
+    return supervise(
+        opened, make_helper, account=account, events=events, arguments=network, signals=signals
+    )
 
 
 def _wait_for_change(events: EventSource, signals: int) -> bool:

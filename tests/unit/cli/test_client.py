@@ -10,6 +10,7 @@ from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.cli import client as module
 from wg_dynamic.cli import daemon as shared
+from wg_dynamic.cli import supervise
 from wg_dynamic.cli.client import main, make_parser
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
@@ -180,8 +181,9 @@ class FakeParts:
             return opened
 
         monkeypatch.setattr(module, "open_interface", open_interface)
-        for name in ("ClientHelper", "ControlSocket", "Supervisor"):
-            monkeypatch.setattr(module, name, self.make(name))
+        monkeypatch.setattr(module, "ClientHelper", self.make("ClientHelper"))
+        for name in ("ControlSocket", "Supervisor"):
+            monkeypatch.setattr(supervise, name, self.make(name))
 
     def make(self, name: str) -> Callable[..., Any]:
         def made(*_: object, **more: object) -> "FakeParts":

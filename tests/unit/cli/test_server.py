@@ -12,6 +12,7 @@ from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.cli import daemon as shared
 from wg_dynamic.cli import server as module
+from wg_dynamic.cli import supervise
 from wg_dynamic.cli.server import main, make_parser
 from wg_dynamic.errors import ConfigError, PrivilegeError, WgDynamicError
 from wg_dynamic.helper.server import OpenedInterface, ServerSettings
@@ -100,8 +101,9 @@ class World:
         replace(module, "open_interface", self.open_interface)
         replace(module, "prepare_state_directory", lambda *_: self.done.append("prepare"))
         replace(self.runtime, "release", lambda: self.done.append("release"))
-        for name in ("ServerHelper", "ControlSocket", "Supervisor"):
-            replace(module, name, self.make(name))
+        replace(module, "ServerHelper", self.make("ServerHelper"))
+        for name in ("ControlSocket", "Supervisor"):
+            replace(supervise, name, self.make(name))
 
     def open_interface(self, settings: ServerSettings, _: object) -> OpenedInterface:
         self.settings = settings

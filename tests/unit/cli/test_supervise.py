@@ -1,0 +1,119 @@
+"""What is opened is closed, in order. The daemons' own parts: test_client.py, test_server.py."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.netlink import FakeEvents
+from wg_dynamic.cli import supervise as module
+from wg_dynamic.cli.supervise import supervise
+from wg_dynamic.errors import ConfigError
+from wg_dynamic.system.privileges import Account
+
+ACCOUNT = Account(60970, 60970)
+
+
+class Parts:
+    """Stands for the opened interface and for all that is made of it."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.gone = False
+        self.control = Path("/run/control")
+        self.failing = ""
+
+    runtime = property(lambda self: self)
+    wireguard = property(lambda self: Closing(self, "wireguard"))
+
+    def do(self, what: str) -> "Parts":
+        self.done.append(what)
+        if what == self.failing:
+            raise ConfigError(what)
+        return self
+
+    def release(self) -> None:
+        self.do("release")
+
+    def start(self) -> None:
+        self.do("start")
+
+    def run(self, signals: int) -> None:
+        assert signals == 99
+        self.do("run")
+
+    def close(self, *, gone: bool) -> None:
+        self.do("close helper, gone" if gone else "close helper")
+
+
+class Closing:
+    """Says that it was closed."""
+
+    def __init__(self, parts: Parts, name: str) -> None:
+        self.parts = parts
+        self.name = name
+
+    def close(self) -> None:
+        self.parts.do(f"close {self.name}")
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    made = Parts()
+
+    def make_control(path: Path) -> Closing:
+        assert path == made.control
+        made.do("control")
+        return Closing(made, "control")
+
+    def make_supervisor(helper: object, **more: Any) -> Parts:
+        assert helper is made
+        assert (more["account"], more["arguments"]) == (ACCOUNT, ["stderr"])
+        return made.do("supervisor")
+
+    monkeypatch.setattr(module, "ControlSocket", make_control)
+    monkeypatch.setattr(module, "Supervisor", make_supervisor)
+    return made
+
+
+def run(parts: Parts) -> tuple[object, object]:
+    opened: Any = parts
+
+    def make_helper() -> Any:
+        return parts.do("helper")
+
+    return supervise(
+        opened,
+        make_helper,
+        account=ACCOUNT,
+        events=FakeEvents(),
+        arguments=["stderr"],
+        signals=99,
+    )
+
+
+CLOSED = ["close wireguard", "release", "close control"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_who_waits_at_the_control_socket_is_told_last(parts: Parts, *, gone: bool) -> None:
+    parts.gone = gone
+    assert run(parts) == (parts, parts)
+    closed = "close helper, gone" if gone else "close helper"
+    assert parts.done == ["control", "helper", "supervisor", "start", "run", closed, *CLOSED]
+
+
+@pytest.mark.parametrize(
+    ("failing", "before"),
+    [
+        ("helper", ["control", "helper"]),
+        ("start", ["control", "helper", "supervisor", "start", "close helper"]),
+    ],
+)
+def test_what_was_opened_is_closed_when_the_start_fails(
+    parts: Parts, failing: str, before: list[str]
+) -> None:
+    parts.failing = failing
+    with pytest.raises(ConfigError, match=failing):
+        run(parts)
+    assert parts.done == [*before, *CLOSED]
