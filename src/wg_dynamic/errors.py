@@ -2,6 +2,7 @@
 
 - WgDynamicError
     - ConfigError: what the user asked for cannot be done as it stands
+        - UsageError: it makes no sense, on whatever machine: options, configuration file
     - PrivilegeError: the kernel or the helper refuses what needs a right we lack
     - protocol.errors.ProtocolError: Local (our bug) and Remote (the other side's)
     - store.base.StoreError: conflict, schema, unavailable
@@ -19,6 +20,10 @@ class WgDynamicError(Exception):
 
 class ConfigError(WgDynamicError):
     """The configuration, the command line or the interface does not qualify."""
+
+
+class UsageError(ConfigError):
+    """The command line or the configuration file is wrong by itself. One line for each fault."""
 
 
 class PrivilegeError(WgDynamicError):

@@ -22,7 +22,9 @@ from wg_dynamic.privsep.requests import (
     PeerInfo,
     Peers,
     ReadPeers,
+    ReadTerms,
     Refusal,
+    TermsPart,
 )
 from wg_dynamic.privsep.spawn import spawn_network_process
 from wg_dynamic.server.proxy import HelperProxy
@@ -179,6 +181,8 @@ class ProcessHelper:
         match message:
             case ReadPeers():
                 self.channel.send(Peers(tuple(self.allowed_ips.read()), last=True))
+            case ReadTerms():
+                self.channel.send(TermsPart((), (), last=True))
             case ChangeAllowedIPs():
                 self.channel.send(Changed(tuple(self.allowed_ips.change(message.changes))))
             case Connect():

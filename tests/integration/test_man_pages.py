@@ -15,6 +15,7 @@ from wg_dynamic.cli import client, server, status
 PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server")}
 PARSERS = {"client": client.make_parser, "server": server.make_parser}
 
+ALL_PAGES = [*PAGES.values(), ROOT / "docs/man/wg-dynamic.toml.5"]  # its keys: test_operations.py
 both = pytest.mark.parametrize("name", sorted(PAGES))
 
 
@@ -70,15 +71,14 @@ def test_numbers_are_those_of_the_commands(name: str) -> None:
             assert re.search(rf"\b{int(getattr(module, constant))}\b", text), constant
 
 
-@both
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
 @pytest.mark.parametrize(
     "checker",
     [["mandoc", "-T", "lint", "-W", "warning"], ["groff", "-ww", "-mdoc", "-T", "utf8", "-z"]],
     ids=lambda checker: str(checker[0]),
 )
-def test_formatters_have_nothing_to_say(name: str, checker: list[str]) -> None:
+def test_formatters_have_nothing_to_say(page: Path, checker: list[str]) -> None:
     """With those of the formatters that are installed; without one, macros are looked at only."""
-    page = PAGES[name]
     if shutil.which(checker[0]):
         done = subprocess.run([*checker, str(page)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -15,6 +15,8 @@ import pytest
 from tests.fakes.helper import ProcessHelper
 from tests.fakes.namespace import LoopbackNamespace
 from wg_dynamic.address import parse_prefix
+from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms
 from wg_dynamic.privsep.requests import (
     SERVER_REPLIES,
     SERVER_REQUESTS,
@@ -71,10 +73,8 @@ class Hub:
             self.helper.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
             self.helper.allowed_ips.add_peer(BOB, parse_prefix("fe80::b/128"))
         prepare(self.helper)
-        pools = (parse_prefix("192.0.2.0/24"),)
-        start = ServerStart(
-            "wg0", self.namespace.ifindex, pools, (), 3600, os.fspath(self.database)
-        )
+        terms = LeaseTerms((PoolTerms(parse_pool("192.0.2.0/24")),))
+        start = ServerStart("wg0", self.namespace.ifindex, terms, (), os.fspath(self.database))
         self.helper.start(start, self.listener)
         return self.helper
 

@@ -8,10 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_dynamic.address import Prefix
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.terms import (
+    INFINITE,
+    MAX_LEASE_TIME,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.privsep.codec import ChannelError, MessageCodec
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
+    MAX_ADDRESSES_PER_PEER,
+    MAX_POOLS,
     SERVER_REPLIES,
     SERVER_REQUESTS,
     AddressSetting,
@@ -23,18 +34,21 @@ from wg_dynamic.privsep.requests import (
     ClientStart,
     Connect,
     Connecting,
+    Exclusion,
     Failed,
     Fatal,
     LinkState,
     PeerInfo,
     Peers,
     ReadPeers,
+    ReadTerms,
     Ready,
     Refusal,
     RefusedAddress,
     Report,
     ServerStart,
     Stop,
+    TermsPart,
 )
 
 SETS = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
@@ -63,6 +77,38 @@ def tuples(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...
     return st.lists(strategy, max_size=5).map(tuple)
 
 
+TIMES = st.integers(0, MAX_LEASE_TIME).map(float) | st.floats(0, MAX_LEASE_TIME)
+RANGES = st.builds(
+    lambda one, other: AddressRange(min(one, other), max(one, other)),
+    *[st.binary(min_size=4, max_size=4)] * 2,
+) | st.builds(
+    lambda one, other: AddressRange(min(one, other), max(one, other)),
+    *[st.binary(min_size=16, max_size=16)] * 2,
+)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> PoolTerms:
+    network = draw(PREFIXES).network()
+    length = draw(st.none() | st.integers(1, len(network.packed) * 8))
+    return PoolTerms(Pool(network), draw(st.none() | TIMES), length, draw(tuples(RANGES)))
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> LeaseTerms:
+    low, middle, high = sorted(draw(st.lists(TIMES.filter(bool), min_size=3, max_size=3)))
+    return LeaseTerms(
+        pools=draw(tuples(pools())),
+        lease_time=middle,
+        min_lease_time=low,
+        max_lease_time=high,
+        addresses_per_peer=draw(st.integers(1, MAX_ADDRESSES_PER_PEER)),
+        max_new_addresses=draw(st.integers(1, 1000)),
+        grace_time=draw(TIMES),
+        quarantine_time=draw(TIMES),
+    )
+
+
 MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     ReadPeers: st.builds(ReadPeers),
     ChangeAllowedIPs: st.builds(
@@ -70,8 +116,20 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     ),
     Ready: st.builds(Ready),
     Fatal: st.builds(Fatal, TEXTS),
-    ServerStart: st.builds(
-        ServerStart, TEXTS, INTS, tuples(PREFIXES), tuples(ADDRESSES), INTS, TEXTS
+    ServerStart: st.builds(ServerStart, TEXTS, INTS, terms(), tuples(ADDRESSES), TEXTS),
+    ReadTerms: st.builds(ReadTerms),
+    TermsPart: st.builds(
+        TermsPart,
+        tuples(st.builds(Exclusion, st.integers(0, MAX_POOLS - 1), RANGES)),
+        tuples(
+            st.builds(
+                Reservation,
+                KEYS,
+                st.lists(ADDRESSES, min_size=1, max_size=16).map(tuple),
+                st.none() | TIMES | st.just(INFINITE),
+            )
+        ),
+        st.booleans(),
     ),
     Peers: st.builds(
         Peers,

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from wg_dynamic import __version__
@@ -21,6 +22,9 @@ from wg_dynamic.cli.daemon import (
 from wg_dynamic.cli.status import OK, run
 from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.errors import ConfigError
+from wg_dynamic.helper.config.checks import checked_terms
+from wg_dynamic.helper.config.file import CONFIG_ROOT, load_config
+from wg_dynamic.helper.config.values import read_pool, read_time
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.server import (
     ROLE,
@@ -31,6 +35,8 @@ from wg_dynamic.helper.server import (
 )
 from wg_dynamic.helper.state import prepare_state_directory
 from wg_dynamic.helper.supervisor import Supervisor, stop_signals
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.terms import DEFAULT_LEASE_TIME, MAX_LEASE_TIME, MIN_LEASE_TIME
 from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
@@ -43,16 +49,20 @@ _LOG = logging.getLogger(__name__)
 
 PROGRAM = "wg-dynamic-server"
 STATE_ROOT = Path("/var/lib/wg-dynamic")
-DEFAULT_LEASE_TIME = 3600
-MIN_LEASE_TIME = 60
-MAX_LEASE_TIME = 365 * 86400
+
+
+def _pool(text: str) -> Pool:
+    try:
+        return read_pool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _lease_time(text: str) -> int:
-    if not text.isdecimal() or not MIN_LEASE_TIME <= int(text) <= MAX_LEASE_TIME:
-        msg = f"{text!r}, expected {MIN_LEASE_TIME} to {MAX_LEASE_TIME} seconds"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
+    try:
+        return read_time(text, MIN_LEASE_TIME, MAX_LEASE_TIME)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,11 +71,19 @@ def make_parser() -> argparse.ArgumentParser:
         PROGRAM,
         description="Lease IPv4 and IPv6 addresses to the peers of a WireGuard interface.",
         epilog="The interface needs fe80::/64, and each peer a fe80::…/128 of its own in its"
-        " allowed IPs. Without --pool, the on-link networks of the interface are leased.",
+        " allowed IPs. Without pools, the on-link networks of the interface are leased. Options"
+        " win over the configuration file.",
     )
     parser.add_argument("interface", help="the WireGuard interface, for example wg0")
     parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"the configuration file (default: {CONFIG_ROOT}/INTERFACE.toml if there is one)",
+    )
+    parser.add_argument(
         "--pool",
+        type=_pool,
         action="append",
         default=[],
         metavar="NETWORK",
@@ -74,7 +92,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lease-time",
         type=_lease_time,
-        default=DEFAULT_LEASE_TIME,
         metavar="SECONDS",
         help=f"how long a lease lasts (default: {DEFAULT_LEASE_TIME}, at least {MIN_LEASE_TIME})",
     )
@@ -105,16 +122,31 @@ def _main(arguments: argparse.Namespace) -> int:
     name = arguments.interface
     if arguments.stop:
         return _stop(name)
-    database = arguments.database or STATE_ROOT / f"{name}.sqlite"
-    settings = ServerSettings(
-        name, tuple(arguments.pool), arguments.lease_time, database.absolute(), arguments.user
-    )
+    settings = _settings(arguments)
     return run_daemon(
         PROGRAM,
         arguments,
         lambda verdict, destination: _serve(arguments, settings, verdict, destination),
         None,
         "",
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> ServerSettings:
+    """The configuration file with the options over it. Raises UsageError."""
+    name = arguments.interface
+    config = load_config(arguments.config, name)
+    if arguments.pool:
+        config = replace(config, pools=config.with_pools(arguments.pool))
+    if arguments.lease_time is not None:
+        config = replace(config, lease_time=arguments.lease_time)
+    database = arguments.database or config.database or STATE_ROOT / f"{name}.sqlite"
+    return ServerSettings(
+        interface=name,
+        terms=checked_terms(config),
+        names=config.names,
+        database=database.absolute(),
+        user=arguments.user or config.user,
     )
 
 

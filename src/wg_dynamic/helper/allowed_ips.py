@@ -1,12 +1,13 @@
 """The hub's allowed IPs: which are ours, which changes may be made. The helper's own view.
 
 A change that the network process asks for is made only if the prefix is one address inside a
-pool, the peer exists, and no other peer holds it; it is taken off only if the ledger says that we
-put it there. The interface is read anew before addresses are added, so what an administrator gives
-to a peer is safe but for the moment between that reading and the change.
+pool, the peer exists, and no other peer holds it or has it reserved; it is taken off only if the
+ledger says that we put it there. The interface is read anew before addresses are added, so what an
+administrator gives to a peer is safe but for the moment between that reading and the change.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.helper.pools import holds
@@ -31,7 +32,10 @@ class AllowedIPs:
         ledger: Ledger,
         pools: Sequence[Pool],
         clock: Clock,
+        reserved: Mapping[Prefix, bytes] = MappingProxyType({}),
     ) -> None:
+        """`reserved`: whose the addresses are that an administrator has reserved for one peer."""
+        self._reserved = reserved
         self._wireguard = wireguard
         self._clock = clock
         self._read_at = float("-inf")
@@ -136,6 +140,11 @@ class AllowedIPs:
             return f"{change.prefix} is in no pool"
         if change.public_key not in self._peers:
             return "no such peer"
+        if self._reserved.get(change.prefix, change.public_key) != change.public_key:
+            return f"{change.prefix} is reserved for another peer"
+        return self._conflict(change)
+
+    def _conflict(self, change: Change) -> str:
         owner = self._owner.get(change.prefix)
         if owner is not None and owner != change.public_key:
             return f"{change.prefix} is in another peer's allowed IPs"

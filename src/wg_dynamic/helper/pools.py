@@ -1,10 +1,13 @@
-"""The pools of a server as the machine sees them: where they come from, and their routes. Pure."""
+"""The pools of a server as the machine sees them: where they come from, and their routes."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from wg_dynamic.address import Prefix, is_link_local
+from wg_dynamic.address import Prefix, format_address, host_prefix, is_link_local
 from wg_dynamic.errors import ConfigError
-from wg_dynamic.leases.pool import Pool, check_pools, parse_pool
+from wg_dynamic.helper.config.checks import complaints, reservation_label
+from wg_dynamic.leases.pool import Pool, parse_pool
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms
 from wg_dynamic.netlink.control import (
     ROUTE_PROTOCOL,
     RT_SCOPE_LINK,
@@ -12,25 +15,33 @@ from wg_dynamic.netlink.control import (
     RT_TABLE_MAIN,
     RTN_UNICAST,
     Address,
+    InterfaceControl,
     Link,
     Route,
 )
+from wg_dynamic.netlink.errors import InterfaceNotFoundError
 
 
-def choose_pools(texts: Sequence[str], link: Link, routes: Iterable[Route]) -> tuple[Pool, ...]:
-    """The pools asked for; without any, the on-link routes of the interface. Raises ConfigError."""
-    if not texts:
-        texts = [str(route.prefix) for route in routes if _is_on_link(route, link)]
-        if not texts:
-            msg = f"no pool: {link.name} has no on-link route to lease from either"
-            msg += "; give one, as in --pool 10.44.0.0/24 --pool fd00:44::/64"
-            raise ConfigError(msg)
+def complete_terms(
+    terms: LeaseTerms, names: Sequence[str], link: Link, routes: Iterable[Route]
+) -> LeaseTerms:
+    """The terms with the on-link networks as pools, if they have none. Raises ConfigError."""
+    if terms.pools:
+        return terms
+    networks = [route.prefix for route in routes if _is_on_link(route, link)]
+    if not networks:
+        msg = f"no pool: {link.name} has no on-link route to lease from either"
+        msg += "; give one, as in --pool 10.44.0.0/24 --pool fd00:44::/64"
+        raise ConfigError(msg)
     try:
-        pools = tuple(parse_pool(text) for text in dict.fromkeys(texts))
-        check_pools(pools)
+        pools = tuple(PoolTerms(parse_pool(str(each))) for each in dict.fromkeys(networks))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return pools
+    completed = replace(terms, pools=pools)
+    wrong = list(complaints(completed, names))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return completed
 
 
 def _is_on_link(route: Route, link: Link) -> bool:
@@ -47,13 +58,15 @@ def _is_on_link(route: Route, link: Link) -> bool:
     )
 
 
-def check_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -> None:
+def check_routes(
+    terms: LeaseTerms, link: Link, routes: Sequence[Route], interfaces: InterfaceControl
+) -> None:
     """Refuse a pool that another interface routes (ConfigError).
 
     A wider route through a gateway may stand (10.0.0.0/8 to the office, say): the pool's own
     route is more specific. The same or a narrower one, or the network of another link, may not.
     """
-    for pool in pools:
+    for pool in (each.pool for each in terms.pools):
         for route in routes:
             if (
                 route.ifindex == link.ifindex
@@ -64,11 +77,42 @@ def check_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -> 
                 continue
             inside = pool.network.covers(route.prefix)
             if inside or (route.gateway is None and route.prefix.covers(pool.network)):
-                msg = (
-                    f"pool {pool.network} collides with the route to {route.prefix} over interface"
-                )
-                msg += f" {route.ifindex}, expected a network that only {link.name} reaches"
+                name = _name(interfaces, route.ifindex)
+                msg = f"pool {pool.network} collides with the route to {route.prefix} over {name},"
+                msg += f" expected a network that only {link.name} reaches"
                 raise ConfigError(msg)
+
+
+def _name(interfaces: InterfaceControl, ifindex: int) -> str:
+    try:
+        return interfaces.link_by_index(ifindex).name
+    except InterfaceNotFoundError:
+        return f"interface {ifindex}, which is gone meanwhile"
+
+
+def check_own_addresses(
+    terms: LeaseTerms, names: Sequence[str], addresses: Iterable[Address]
+) -> None:
+    """Refuse a reservation of an address that this machine has itself (ConfigError)."""
+    own = {each.prefix.packed for each in addresses}
+    wrong = [
+        f"{reservation_label(number, names)}: {format_address(address)} is an address of this"
+        " machine, expected one that the peer can have"
+        for number, one in enumerate(terms.reservations)
+        for address in one.addresses
+        if address in own
+    ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def reserved(terms: LeaseTerms) -> dict[Prefix, bytes]:
+    """Whose the reserved addresses are."""
+    return {
+        host_prefix(address): one.public_key
+        for one in terms.reservations
+        for address in one.addresses
+    }
 
 
 def missing_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -> list[Route]:

@@ -20,6 +20,7 @@ from wg_dynamic.helper.qualify import (
     is_anycast,
 )
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.netlink.control import (
     RT_TABLE_LOCAL,
     RTN_ANYCAST,
@@ -47,8 +48,10 @@ from wg_dynamic.privsep.requests import (
     PeerInfo,
     Peers,
     ReadPeers,
+    ReadTerms,
     ServerStart,
 )
+from wg_dynamic.privsep.terms import terms_parts, without_parts
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.notify import notify
@@ -74,13 +77,14 @@ _FORWARDING = (
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What the command line asked for."""
+    """What the command line and the configuration file asked for."""
 
     interface: str
-    pools: tuple[str, ...]
-    lease_time: int
-    """Seconds."""
+    terms: LeaseTerms
+    """Without pools: the on-link networks of the interface."""
     database: Path
+    names: tuple[str, ...] = ()
+    """Of the reservations, for people."""
     user: str | None = None
 
 
@@ -103,11 +107,18 @@ class ServerHelper:
         self._interfaces = interfaces
         self._verdict = verdict
         self._link = opened.link
+        self._terms = opened.terms
         self._pools = opened.pools
         self._wireguard = opened.wireguard
         self.runtime = opened.runtime
         self._ledger = Ledger(opened.runtime.ledger)
-        self._allowed_ips = AllowedIPs(opened.wireguard, self._ledger, opened.pools, SystemClock())
+        self._allowed_ips = AllowedIPs(
+            opened.wireguard,
+            self._ledger,
+            opened.pools,
+            SystemClock(),
+            pool_rules.reserved(opened.terms),
+        )
         self._listener: socket.socket | None = None
         self._repaired = False
         self.reason = ""
@@ -127,9 +138,8 @@ class ServerHelper:
         message = ServerStart(
             interface=self._link.name,
             ifindex=self._link.ifindex,
-            pools=tuple(pool.network for pool in self._pools),
-            excluded=pool_rules.own_addresses(self._pools, addresses),
-            lease_time=self._settings.lease_time,
+            terms=without_parts(self._terms),
+            own=pool_rules.own_addresses(self._pools, addresses),
             database=str(self._settings.database),
         )
         return message, self._listener
@@ -151,6 +161,9 @@ class ServerHelper:
         if isinstance(message, ReadPeers):
             for part in peer_parts(self._allowed_ips.read()):
                 channel.send(part)
+        elif isinstance(message, ReadTerms):
+            for terms_part in terms_parts(self._terms):
+                channel.send(terms_part)
         elif isinstance(message, ChangeAllowedIPs):
             channel.send(Changed(tuple(self._allowed_ips.change(message.changes))))
 
@@ -244,8 +257,13 @@ class OpenedInterface:
 
     link: Link
     wireguard: WireGuardControl
-    pools: tuple[Pool, ...]
+    terms: LeaseTerms
     runtime: RuntimeDirectory
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """What is leased from."""
+        return tuple(each.pool for each in self.terms.pools)
 
 
 def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> OpenedInterface:
@@ -253,16 +271,17 @@ def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> Op
     link, wireguard = find_wireguard(interfaces, settings.interface)
     try:
         routes = interfaces.routes()
-        addresses = interfaces.addresses(link.ifindex)
-        pools = pool_rules.choose_pools(settings.pools, link, routes)
-        check_server_address(link, addresses, routes)
-        pool_rules.check_routes(pools, link, routes)
+        addresses = interfaces.addresses()
+        terms = pool_rules.complete_terms(settings.terms, settings.names, link, routes)
+        check_server_address(link, [a for a in addresses if a.ifindex == link.ifindex], routes)
+        pool_rules.check_routes(terms, link, routes, interfaces)
+        pool_rules.check_own_addresses(terms, settings.names, addresses)
         runtime = RuntimeDirectory(link.ifindex, role=ROLE)
         runtime.take(f"wg-dynamic-server {link.name}")
     except BaseException:
         wireguard.close()
         raise
-    return OpenedInterface(link, wireguard, pools, runtime)
+    return OpenedInterface(link, wireguard, terms, runtime)
 
 
 def undo_leftovers(link: Link, interfaces: InterfaceControl, runtime: RuntimeDirectory) -> bool:

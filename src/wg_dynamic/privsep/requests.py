@@ -7,7 +7,15 @@ helper/client.py); what is not in these tuples cannot be asked.
 
 from dataclasses import dataclass
 
-from wg_dynamic.address import Prefix
+from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix
+from wg_dynamic.leases.terms import (
+    INFINITE,
+    MAX_LEASE_TIME,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
 
 KEY_SIZE = 32
 MAX_CHANGES = 512
@@ -20,6 +28,16 @@ MAX_ADDRESSES = 16
 """Addresses in one ApplyLease."""
 MAX_TEXT = 1000
 """Characters of a report."""
+MAX_POOLS = 256
+MAX_EXCLUSIONS = 65536
+MAX_RESERVATIONS = 65536
+"""Of one server, all pools together."""
+MAX_ADDRESSES_PER_PEER = 8
+"""Of each family: what fits into one ApplyLease."""
+MAX_PART_EXCLUSIONS = 1000
+"""Exclusions in one TermsPart, at 48 bytes."""
+MAX_PART_RESERVATIONS = 150
+"""Reservations in one TermsPart, at 369 bytes at the most."""
 
 
 def _check(value: bool, text: str) -> None:
@@ -60,7 +78,37 @@ class ChangeAllowedIPs:
         _check(len(self.changes) <= MAX_CHANGES, f"more than {MAX_CHANGES} changes")
 
 
+@dataclass(frozen=True, slots=True)
+class ReadTerms:
+    """What ServerStart has no room for. Answer: TermsPart, once or more, the final one `last`."""
+
+
 # --- server: helper -> network process ---------------------------------------------------------
+
+
+def _check_address(address: bytes) -> None:
+    _check(len(address) in (IPV4_SIZE, IPV6_SIZE), f"address of {len(address)} bytes")
+
+
+def _check_time(span: float | None, *, infinite: bool = False) -> None:
+    good = span is None or 0 <= span <= MAX_LEASE_TIME or (infinite and span == INFINITE)
+    _check(good, f"{span} seconds, expected 0 to {MAX_LEASE_TIME}")
+
+
+def _check_pool(pool: PoolTerms) -> None:
+    network = pool.pool.network
+    _check(network.network() == network, f"{network} has host bits set")
+    length = pool.network_length
+    _check(length is None or 0 < length <= len(network.packed) * 8, f"network length {length}")
+    _check_time(pool.lease_time)
+
+
+def _check_reservation(one: Reservation) -> None:
+    _check(len(one.public_key) == KEY_SIZE, "public key is not 32 bytes")
+    _check(0 < len(one.addresses) <= 2 * MAX_ADDRESSES_PER_PEER, "number of reserved addresses")
+    for address in one.addresses:
+        _check_address(address)
+    _check_time(one.lease_time, infinite=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +117,56 @@ class ServerStart:
 
     interface: str
     ifindex: int
-    pools: tuple[Prefix, ...]
-    excluded: tuple[bytes, ...]
+    terms: LeaseTerms
+    """As sent, without exclusions and reservations: those are asked for (privsep/terms.py)."""
+    own: tuple[bytes, ...]
     """The hub's own addresses inside the pools."""
-    lease_time: int
     database: str
+
+    def __post_init__(self) -> None:
+        """Refuse terms that make no sense (ValueError)."""
+        terms = self.terms
+        _check(len(terms.pools) <= MAX_POOLS, f"{len(terms.pools)} pools")
+        for pool in terms.pools:
+            _check_pool(pool)
+        for span in (terms.max_lease_time, terms.grace_time, terms.quarantine_time):
+            _check_time(span)
+        between = 0 < terms.min_lease_time <= terms.lease_time <= terms.max_lease_time
+        _check(between, "lease time out of its own bounds")
+        per_peer = terms.addresses_per_peer
+        _check(0 < per_peer <= MAX_ADDRESSES_PER_PEER, f"{per_peer} addresses for each peer")
+        _check(terms.max_new_addresses > 0, f"{terms.max_new_addresses} new addresses")
+        for address in self.own:
+            _check_address(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Addresses of a pool that nobody gets."""
+
+    pool: int
+    """Its place in ServerStart's terms."""
+    addresses: AddressRange
+
+
+@dataclass(frozen=True, slots=True)
+class TermsPart:
+    """A part of the answer to ReadTerms."""
+
+    exclusions: tuple[Exclusion, ...]
+    reservations: tuple[Reservation, ...]
+    last: bool
+
+    def __post_init__(self) -> None:
+        """Refuse too much, and what makes no sense (ValueError)."""
+        _check(len(self.exclusions) <= MAX_PART_EXCLUSIONS, f"{len(self.exclusions)} exclusions")
+        count = len(self.reservations)
+        _check(count <= MAX_PART_RESERVATIONS, f"{count} reservations")
+        for exclusion in self.exclusions:
+            _check(0 <= exclusion.pool < MAX_POOLS, f"pool number {exclusion.pool}")
+            _check_address(exclusion.addresses.first)
+        for one in self.reservations:
+            _check_reservation(one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +323,9 @@ class Stop:
     release: bool
 
 
-SERVER_REQUESTS = (ReadPeers, ChangeAllowedIPs, Ready, Fatal)
+SERVER_REQUESTS = (ReadPeers, ChangeAllowedIPs, ReadTerms, Ready, Fatal)
 """Server's network process -> helper."""
-SERVER_REPLIES = (ServerStart, Peers, Changed, Stop)
+SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Stop)
 """Helper -> server's network process."""
 CLIENT_REQUESTS = (Connect, ApplyLease, Report, Ready, Fatal)
 """Client's network process -> helper."""

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
@@ -93,14 +92,14 @@ async def serve(
     store = open_store(Path(start.database))
     helper = HelperProxy(channel)
     try:
-        pools = [Pool(network) for network in start.pools]
-        table = LeaseTable(pools, start.excluded)
+        pools = [each.pool for each in start.terms.pools]
+        table = LeaseTable(pools, start.own)
         moment = Moment(clock.now(), clock.wall(), clock.boot_id())
         for lease in store.load(moment):
             table.put(lease)
         table.begin()
         peers = PeerTable(pools)
-        terms = Terms(float(start.lease_time), secrets.randbelow, peers.is_open)
+        terms = Terms(start.terms.lease_time, secrets.randbelow, peers.is_open)
         engine = Engine(
             pools,
             table,

@@ -9,13 +9,16 @@ import pytest
 
 from tests.fakes.netlink import FakeEvents, FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
-from wg_dynamic.address import parse_prefix
+from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.cli import daemon as shared
 from wg_dynamic.cli import server as module
 from wg_dynamic.cli import supervise
 from wg_dynamic.cli.server import main, make_parser
 from wg_dynamic.errors import ConfigError, PrivilegeError, WgDynamicError
+from wg_dynamic.helper.config import file
 from wg_dynamic.helper.server import OpenedInterface, ServerSettings
+from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.netlink.control import Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
@@ -23,6 +26,26 @@ from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardGoneError
+
+POOL4, POOL6 = "10.44.0.0/24", "fd00:44::/64"
+CONFIG = f"""
+lease_time = "2h"
+database = "/srv/x"
+user = "leaser"
+[[pool]]
+network = "{POOL4}"
+lease_time = "10m"
+[[pool]]
+network = "{POOL6}"
+[[reservation]]
+name = "printer"
+public_key = "{"A" * 43}="
+addresses = ["10.44.0.7"]
+"""
+
+
+def a_pool(network: str) -> PoolTerms:
+    return PoolTerms(parse_pool(network))
 
 
 class Events(FakeEvents):
@@ -91,6 +114,10 @@ class World:
         self.stopping = False
         self.reason = "no database"
         replace = monkeypatch.setattr
+        self.etc = root / "etc"
+        self.etc.mkdir(0o700)
+        replace(file, "CONFIG_ROOT", self.etc)
+        replace(file, "_refuse_foreign", lambda *_: None)  # tests of its own, test_file.py
         replace(os, "geteuid", lambda: 0)
         replace(module, "umask", lambda: None)
         replace(module, "RtnetlinkControl", lambda: self.interfaces)
@@ -109,7 +136,7 @@ class World:
         self.settings = settings
         self.gone = self.failed = self.stopping = False
         self.rounds.pop(0)()
-        return OpenedInterface(self.link, self.wireguard, (), self.runtime)
+        return OpenedInterface(self.link, self.wireguard, settings.terms, self.runtime)
 
     def make(self, name: str) -> Callable[..., Any]:
         def made(*arguments: object, **_: object) -> "World":
@@ -177,8 +204,9 @@ def serve(*words: str) -> int:
 
 def test_the_defaults_are_those_of_the_manual() -> None:
     arguments = make_parser().parse_args(["wg0"])
-    assert (arguments.interface, arguments.pool, arguments.lease_time) == ("wg0", [], 3600)
-    assert arguments.database is None
+    assert (arguments.interface, arguments.pool) == ("wg0", [])
+    rest = (arguments.config, arguments.lease_time, arguments.database, arguments.user)
+    assert rest == (None,) * 4
 
 
 @pytest.mark.parametrize("value", ["59", "0", "-60", "31536001", "1e3", "60.0", "", "soon"])
@@ -189,13 +217,24 @@ def test_a_lease_time_out_of_bounds_is_refused(
         main(["wg0", f"--lease-time={value}"])
     assert ended.value.code == 2
     text = capsys.readouterr().err
-    assert f"'{value}', expected 60 to 31536000 seconds" in text
+    assert f"'{value}', expected 60 to 31536000 seconds, or text as in '10m', '1h', '7d'" in text
     assert text.count("\n") == 1
 
 
-@pytest.mark.parametrize("value", [60, 31536000])
-def test_its_bounds_are_taken(value: int) -> None:
-    assert make_parser().parse_args(["wg0", "--lease-time", str(value)]).lease_time == value
+@pytest.mark.parametrize(
+    ("text", "value"), [("60", 60), ("1m", 60), ("31536000", 31536000), ("365d", 31536000)]
+)
+def test_its_bounds_are_taken(text: str, value: int) -> None:
+    assert make_parser().parse_args(["wg0", "--lease-time", text]).lease_time == value
+
+
+def test_a_pool_that_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["wg0", "--pool", "10.44.0.1/24"])
+    assert ended.value.code == 2
+    text = capsys.readouterr().err
+    assert "pool '10.44.0.1/24' has host bits set, expected 10.44.0.0/24" in text
+    assert text.count("\n") == 1
 
 
 def test_only_root_may(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,13 +245,86 @@ def test_only_root_may(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 def test_settings_come_from_the_command_line(world: World) -> None:
     world.rounds = [world.is_stopped]
-    words = ("--pool", "a", "--pool", "b", "--lease-time", "60", "--database", "x", "--user", "u")
-    assert serve(*words) == 0
-    assert world.settings == ServerSettings("wg0", ("a", "b"), 60, Path.cwd() / "x", "u")
+    pools = ("--pool", POOL4, "--pool", POOL6, "--pool", POOL4)
+    assert serve(*pools, "--lease-time", "60", "--database", "x", "--user", "u") == 0
+    terms = LeaseTerms((a_pool(POOL4), a_pool(POOL6)), lease_time=60)
+    assert world.settings == ServerSettings("wg0", terms, Path.cwd() / "x", user="u")
     world.rounds = [world.is_stopped]
     assert serve() == 0
     database = Path("/var/lib/wg-dynamic/wg0.sqlite")
-    assert world.settings == ServerSettings("wg0", (), 3600, database)
+    assert world.settings == ServerSettings("wg0", LeaseTerms(()), database)
+
+
+def test_settings_come_from_the_interface_s_own_file(world: World) -> None:
+    (world.etc / "wg0.toml").write_text(CONFIG)
+    world.rounds = [world.is_stopped]
+    assert serve() == 0
+    pools = (PoolTerms(parse_pool(POOL4), lease_time=600), a_pool(POOL6))
+    address = parse_address("10.44.0.7")
+    terms = LeaseTerms(pools, (Reservation(bytes(32), (address,)),), lease_time=7200)
+    assert world.settings == ServerSettings("wg0", terms, Path("/srv/x"), ("printer",), "leaser")
+
+
+def test_the_file_that_an_option_names_is_read_instead(world: World, tmp_path: Path) -> None:
+    (world.etc / "wg0.toml").write_text("nonsense")
+    (tmp_path / "other.toml").write_text("lease_time = '2h'")
+    world.rounds = [world.is_stopped]
+    assert serve("--config", str(tmp_path / "other.toml")) == 0
+    assert world.settings is not None
+    assert world.settings.terms.lease_time == 7200
+
+
+def test_options_win_over_the_file_which_still_says_what_it_says_of_a_pool(world: World) -> None:
+    (world.etc / "wg0.toml").write_text(CONFIG)
+    world.rounds = [world.is_stopped]
+    words = ("--lease-time", "900", "--pool", "10.45.0.0/24", "--pool", POOL4)
+    assert serve(*words, "--database", "/srv/y", "--user", "me") == 0
+    assert world.settings is not None
+    terms = world.settings.terms
+    assert terms.pools == (
+        a_pool("10.45.0.0/24"),
+        PoolTerms(parse_pool(POOL4), lease_time=600),
+    )
+    assert (terms.lease_time, world.settings.user) == (900, "me")
+    assert world.settings.database == Path("/srv/y")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        (
+            "",
+            ["--pool", POOL4, "--pool", "10.44.0.0/25"],
+            "10.44.0.0/25 overlaps pool 10.44.0.0/24",
+        ),
+        ("lease_tme = 60", [], "wg0.toml: unknown key 'lease_tme', did you mean lease_time?"),
+        (
+            CONFIG,
+            ["--pool", POOL6],
+            "wg0.toml: [[reservation]] 1 (printer): 10.44.0.7 is in no pool",
+        ),
+        ("", ["--config", "/nowhere/x.toml"], "/nowhere/x.toml: cannot be read: No such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_looked_at(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    words: list[str],
+    expected: str,
+) -> None:
+    (world.etc / "wg0.toml").write_text(text)
+    assert serve(*words) == 2
+    assert expected in capsys.readouterr().err
+    assert world.done == []
+
+
+def test_a_file_that_is_wrong_stands_in_the_way_of_no_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world.etc / "wg0.toml").write_text("nonsense")
+    monkeypatch.setattr(shared, "stop_running", lambda *_, **__: True)
+    assert main(["--stop", "wg0"]) == 0
 
 
 # --- serving ---------------------------------------------------------------------------------

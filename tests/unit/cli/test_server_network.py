@@ -1,16 +1,27 @@
 import runpy
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from wg_dynamic.address import parse_prefix
+from wg_dynamic.address import parse_address
 from wg_dynamic.cli import server_network as module
+from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PoolTerms
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.requests import SERVER_REPLIES, SERVER_REQUESTS, ServerStart
+from wg_dynamic.privsep.requests import (
+    SERVER_REPLIES,
+    SERVER_REQUESTS,
+    Exclusion,
+    ServerStart,
+    TermsPart,
+)
 from wg_dynamic.store.sqlite import SqliteStore
 
-START = ServerStart("wg0", 3, (parse_prefix("10.44.0.0/24"),), (), 3600, "/x.sqlite")
+POOL = PoolTerms(parse_pool("10.44.0.0/24"))
+START = ServerStart("wg0", 3, LeaseTerms((POOL,)), (), "/x.sqlite")
+EXCLUDED = AddressRange(parse_address("10.44.0.1"), parse_address("10.44.0.9"))
 
 
 def work(*, with_listener: bool) -> None:
@@ -19,6 +30,7 @@ def work(*, with_listener: bool) -> None:
     with ours, theirs, socket.socket() as listener:
         helper = Channel(ours, SERVER_REPLIES, SERVER_REQUESTS)
         helper.send(START, listener if with_listener else None)
+        helper.send(TermsPart((Exclusion(0, EXCLUDED),), (), last=True))
         module._work(Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES))
 
 
@@ -50,7 +62,8 @@ def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "serve", serve)
     monkeypatch.setattr(module, "raise_file_limit", lambda: 1000)
     work(with_listener=True)
-    assert seen[0] == START
+    terms = LeaseTerms((replace(POOL, excluded=(EXCLUDED,)),))
+    assert seen[0] == replace(START, terms=terms), "with what there was no room for"
     assert seen[3] is SqliteStore
     assert seen[-1] == 1000 - module.OTHER_FILES
 

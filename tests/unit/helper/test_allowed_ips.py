@@ -123,6 +123,18 @@ def test_what_may_not_be_set_is_refused_and_the_rest_is_done(
     assert len(ledger) == 2
 
 
+def test_what_is_reserved_for_one_peer_is_set_for_no_other(
+    wireguard: FakeWireGuard, ledger: Ledger
+) -> None:
+    reserved = {parse_prefix("10.44.0.7"): ALICE}
+    allowed_ips = AllowedIPs(wireguard, ledger, POOLS, FakeClock(), reserved)
+    changes = [add("10.44.0.7", BOB), add("10.44.0.7"), add("10.44.0.8", BOB)]
+    expected = [Refusal(0, "10.44.0.7/32 is reserved for another peer")]
+    assert allowed_ips.change(changes) == expected
+    assert "10.44.0.7/32" in wireguard.allowed_ips(ALICE)
+    assert "10.44.0.7/32" not in wireguard.allowed_ips(BOB)
+
+
 def test_a_peer_may_lease_inside_what_it_has_itself(allowed_ips: AllowedIPs) -> None:
     assert allowed_ips.change([add("10.44.0.200", BOB)]) == []
 

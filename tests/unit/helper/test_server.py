@@ -2,6 +2,7 @@ import errno
 import logging
 import select
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.fakes.netlink import FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
-from wg_dynamic.address import parse_prefix
+from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.errors import ConfigError
 from wg_dynamic.helper import server as module
 from wg_dynamic.helper.server import (
@@ -21,6 +22,7 @@ from wg_dynamic.helper.server import (
     peer_parts,
 )
 from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.netlink.control import Address, Event, Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.codec import MessageCodec
@@ -31,18 +33,28 @@ from wg_dynamic.privsep.requests import (
     Change,
     ChangeAllowedIPs,
     Changed,
+    Exclusion,
     PeerInfo,
     Peers,
     ReadPeers,
+    ReadTerms,
     Refusal,
     ServerStart,
+    TermsPart,
 )
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.device import Peer
 
-ALICE = bytes([1]) * 32
+ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
 FE80 = parse_prefix("fe80::/64")
 POOLS = ("10.44.0.0/24", "fd00:44::/64")
+
+
+def a_terms(*pools: str) -> LeaseTerms:
+    return LeaseTerms(tuple(PoolTerms(parse_pool(pool)) for pool in pools))
+
+
+TERMS = a_terms(*POOLS)
 ANYCAST = {"kind": 4, "table": 255, "protocol": 2}
 
 
@@ -105,13 +117,13 @@ class World:
         self.wireguard = FakeWireGuard(Peer(ALICE, (parse_prefix("fe80::a/128"),)))
         self.verdict = FakeVerdict()
         self.runtime = RuntimeDirectory(self.link.ifindex, tmp_path, "server")
-        self.settings = ServerSettings("wg0", POOLS, 3600, Path("/state/wg0.sqlite"))
+        self.settings = ServerSettings("wg0", TERMS, Path("/state/wg0.sqlite"))
         self.channel: Any = FakeChannel()
         self.helper: ServerHelper
 
     def open(self, *pools: str) -> None:
-        made = tuple(map(parse_pool, pools or POOLS))
-        opened = OpenedInterface(self.link, self.wireguard, made, self.runtime)
+        terms = a_terms(*pools) if pools else self.settings.terms
+        opened = OpenedInterface(self.link, self.wireguard, terms, self.runtime)
         verdict: Any = self.verdict
         self.helper = ServerHelper(self.settings, self.interfaces, verdict, opened)
         self.events = self.interfaces.events()
@@ -166,6 +178,16 @@ def test_a_pool_that_collides_is_refused(world: World) -> None:
     world.interfaces.add_route(Route(parse_prefix("10.44.0.0/16"), eth0, protocol=2))
     with pytest.raises(ConfigError, match=r"pool 10\.44\.0\.0/24 collides"):
         open_interface(world.settings, world.interfaces)
+
+
+def test_a_reservation_of_the_hub_s_own_address_is_refused(world: World) -> None:
+    own = parse_prefix("10.44.0.1/24")
+    world.interfaces.set_address(Address(world.link.ifindex, own))
+    terms = replace(TERMS, reservations=(Reservation(ALICE, (own.packed,)),))
+    settings = replace(world.settings, terms=terms, names=("printer",))
+    expected = r"\[\[reservation\]\] 1 \(printer\): 10\.44\.0\.1 is an address of this machine"
+    with pytest.raises(ConfigError, match=expected):
+        open_interface(settings, world.interfaces)
 
 
 def use(listener: FakeListener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,9 +249,8 @@ def test_the_network_process_is_told_what_to_work_by(world: World) -> None:
     assert message == ServerStart(
         interface="wg0",
         ifindex=world.link.ifindex,
-        pools=tuple(map(parse_prefix, POOLS)),
-        excluded=(address.packed,),
-        lease_time=3600,
+        terms=TERMS,
+        own=(address.packed,),
         database="/state/wg0.sqlite",
     )
     assert type(listener).__name__ == "FakeListener"
@@ -284,8 +305,7 @@ def test_with_the_interface_gone_the_ledger_is_empty(world: World) -> None:
 
 
 def test_a_helper_that_never_started_can_be_closed(world: World) -> None:
-    made = tuple(map(parse_pool, POOLS))
-    opened = OpenedInterface(world.link, world.wireguard, made, world.runtime)
+    opened = OpenedInterface(world.link, world.wireguard, TERMS, world.runtime)
     verdict: Any = world.verdict
     ServerHelper(world.settings, world.interfaces, verdict, opened).close(gone=False)
     assert world.wireguard.closed
@@ -323,6 +343,40 @@ def test_peers_are_read_and_changes_made(world: World) -> None:
     assert world.channel.sent[1] == Changed((Refusal(1, "192.0.2.7/32 is in no pool"),))
     world.helper.answer(object(), world.channel)
     assert len(world.channel.sent) == 2
+
+
+def test_the_rest_of_the_terms_is_told_when_asked_for(world: World) -> None:
+    low, high = parse_address("10.44.0.1"), parse_address("10.44.0.9")
+    excluded = AddressRange(low, high)
+    reservation = Reservation(ALICE, (parse_address("10.44.0.77"),))
+    pools = (replace(TERMS.pools[0], excluded=(excluded,)), TERMS.pools[1])
+    terms = replace(TERMS, pools=pools, reservations=(reservation,))
+    world.settings = replace(world.settings, terms=terms)
+    world.open()
+    message, _ = world.helper.start_message()
+    assert isinstance(message, ServerStart)
+    assert message.terms == TERMS
+    world.helper.answer(ReadTerms(), world.channel)
+    assert world.channel.sent == [
+        TermsPart((Exclusion(0, excluded),), (), last=False),
+        TermsPart((), (reservation,), last=False),
+        TermsPart((), (), last=True),
+    ]
+
+
+def test_a_reserved_address_is_set_for_its_own_peer_only(world: World) -> None:
+    reserved = parse_prefix("10.44.0.77")
+    reservation = Reservation(ALICE, (reserved.packed,))
+    world.settings = replace(world.settings, terms=replace(TERMS, reservations=(reservation,)))
+    world.wireguard.put_peer(Peer(BOB, ()))
+    world.open()
+    world.helper.answer(ReadPeers(), world.channel)
+    theirs = (Change(BOB, reserved, add=True),)
+    world.helper.answer(ChangeAllowedIPs(theirs), world.channel)
+    world.helper.answer(ChangeAllowedIPs((Change(ALICE, reserved, add=True),)), world.channel)
+    refusal = Refusal(0, "10.44.0.77/32 is reserved for another peer")
+    assert world.channel.sent[1:] == [Changed((refusal,)), Changed(())]
+    assert world.wireguard.allowed_ips(BOB) == set()
 
 
 def test_many_peers_are_told_in_messages_that_fit(world: World) -> None:

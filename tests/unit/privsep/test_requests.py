@@ -1,18 +1,32 @@
 """Which requests can be made at all, and that the largest of each fits into a message."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from math import nan
 
 import pytest
 
 from wg_dynamic.address import Prefix, host_prefix, parse_address, parse_prefix
+from wg_dynamic.leases.pool import Pool, parse_pool
+from wg_dynamic.leases.terms import (
+    INFINITE,
+    MAX_LEASE_TIME,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, MessageCodec
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
     MAX_ADDRESSES,
+    MAX_ADDRESSES_PER_PEER,
     MAX_CHANGES,
+    MAX_PART_EXCLUSIONS,
+    MAX_PART_RESERVATIONS,
     MAX_PEERS_PREFIXES,
+    MAX_POOLS,
     MAX_TEXT,
     PEER_COST,
     SERVER_REPLIES,
@@ -22,11 +36,14 @@ from wg_dynamic.privsep.requests import (
     Change,
     ChangeAllowedIPs,
     Changed,
+    Exclusion,
     Fatal,
     PeerInfo,
     Peers,
     Refusal,
     Report,
+    ServerStart,
+    TermsPart,
 )
 
 ALL = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
@@ -122,6 +139,98 @@ def test_the_number_of_addresses_is_bounded_and_fits() -> None:
     assert size(CLIENT_REQUESTS, most) <= MAX_MESSAGE_SIZE
     with pytest.raises(ValueError, match="more than 16 addresses"):
         ApplyLease((setting,) * (MAX_ADDRESSES + 1))
+
+
+POOL = PoolTerms(parse_pool("10.44.0.0/24"))
+TERMS = LeaseTerms((POOL,))
+
+
+def start(terms: LeaseTerms = TERMS, own: tuple[bytes, ...] = ()) -> ServerStart:
+    return ServerStart("wg0", 1, terms, own, "/x")
+
+
+def test_terms_may_be_what_an_administrator_asks_for() -> None:
+    start()
+    start(LeaseTerms(()))
+    start(LeaseTerms((POOL,) * MAX_POOLS), (bytes(4), bytes(16)))
+    start(replace(TERMS, lease_time=60, min_lease_time=60, max_lease_time=60))
+    start(replace(TERMS, addresses_per_peer=MAX_ADDRESSES_PER_PEER, grace_time=MAX_LEASE_TIME))
+    start(LeaseTerms((replace(POOL, lease_time=60.0, network_length=32),)))
+
+
+@pytest.mark.parametrize(
+    ("terms", "complaint"),
+    [
+        (LeaseTerms((POOL,) * (MAX_POOLS + 1)), "257 pools"),
+        (LeaseTerms((PoolTerms(Pool(parse_prefix("10.44.0.1/24"))),)), "has host bits set"),
+        (LeaseTerms((replace(POOL, network_length=33),)), "network length 33"),
+        (LeaseTerms((replace(POOL, network_length=0),)), "network length 0"),
+        (LeaseTerms((replace(POOL, lease_time=-1.0),)), "-1.0 seconds"),
+        (LeaseTerms((replace(POOL, lease_time=nan),)), "nan seconds"),
+        (replace(TERMS, lease_time=INFINITE, max_lease_time=INFINITE), "inf seconds"),
+        (replace(TERMS, max_lease_time=MAX_LEASE_TIME + 1), "31536001 seconds"),
+        (replace(TERMS, grace_time=nan), "nan seconds"),
+        (replace(TERMS, quarantine_time=-1), "-1 seconds"),
+        (replace(TERMS, lease_time=59), "out of its own bounds"),
+        (replace(TERMS, lease_time=nan), "out of its own bounds"),
+        (replace(TERMS, min_lease_time=0), "out of its own bounds"),
+        (replace(TERMS, addresses_per_peer=0), "0 addresses for each peer"),
+        (replace(TERMS, addresses_per_peer=MAX_ADDRESSES_PER_PEER + 1), "9 addresses"),
+        (replace(TERMS, max_new_addresses=0), "0 new addresses"),
+    ],
+)
+def test_terms_that_make_no_sense_are_none(terms: LeaseTerms, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        start(terms)
+
+
+def test_the_hub_s_own_addresses_are_addresses() -> None:
+    with pytest.raises(ValueError, match="address of 5 bytes"):
+        start(own=(bytes(5),))
+
+
+ADDRESS = parse_address("10.44.0.7")
+RESERVATION = Reservation(b"k" * 32, (ADDRESS,))
+EXCLUSION = Exclusion(0, AddressRange(ADDRESS, ADDRESS))
+
+
+def test_a_part_of_the_terms_is_bounded() -> None:
+    TermsPart((EXCLUSION,) * MAX_PART_EXCLUSIONS, (), last=False)
+    TermsPart((), (RESERVATION,) * MAX_PART_RESERVATIONS, last=False)
+    with pytest.raises(ValueError, match="1001 exclusions"):
+        TermsPart((EXCLUSION,) * (MAX_PART_EXCLUSIONS + 1), (), last=False)
+    with pytest.raises(ValueError, match="151 reservations"):
+        TermsPart((), (RESERVATION,) * (MAX_PART_RESERVATIONS + 1), last=False)
+
+
+@pytest.mark.parametrize("time", [None, 0.0, 60.0, INFINITE])
+def test_a_reservation_may_be_without_end(time: float | None) -> None:
+    TermsPart((), (replace(RESERVATION, lease_time=time),), last=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        (lambda: replace(EXCLUSION, pool=-1), "pool number -1"),
+        (lambda: replace(EXCLUSION, pool=MAX_POOLS), "pool number 256"),
+        (lambda: replace(EXCLUSION, addresses=AddressRange(b"12345", b"12345")), "of 5 bytes"),
+        (lambda: replace(RESERVATION, public_key=bytes(31)), "not 32 bytes"),
+        (lambda: replace(RESERVATION, addresses=()), "number of reserved addresses"),
+        (lambda: replace(RESERVATION, addresses=(ADDRESS,) * 17), "number of reserved"),
+        (lambda: replace(RESERVATION, addresses=(bytes(5),)), "address of 5 bytes"),
+        (lambda: replace(RESERVATION, lease_time=nan), "nan seconds"),
+        (lambda: replace(RESERVATION, lease_time=-1.0), "-1.0 seconds"),
+        (lambda: replace(RESERVATION, lease_time=-INFINITE), "-inf seconds"),
+    ],
+)
+def test_a_part_that_makes_no_sense_is_none(
+    part: Callable[[], Exclusion | Reservation], complaint: str
+) -> None:
+    made = part()
+    exclusions = (made,) if isinstance(made, Exclusion) else ()
+    reservations = (made,) if isinstance(made, Reservation) else ()
+    with pytest.raises(ValueError, match=complaint):
+        TermsPart(exclusions, reservations, last=True)
 
 
 @pytest.mark.parametrize("kind", [Report, Fatal])

@@ -15,6 +15,7 @@ from tests.fakes.patience import until
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     SERVER_REPLIES,
@@ -38,7 +39,8 @@ from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.store.memory import MemoryStore
 
 ALICE = bytes([1]) * 32
-START = ServerStart("wg0", 0, (parse_prefix("192.0.2.0/24"),), (), 3600, "/leases.sqlite")
+TERMS = LeaseTerms((PoolTerms(Pool(parse_prefix("192.0.2.0/24"))),))
+START = ServerStart("wg0", 0, TERMS, (), "/leases.sqlite")
 
 
 class UnreadableStore(MemoryStore):

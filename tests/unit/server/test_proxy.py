@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.patience import a_while
 from wg_dynamic.address import parse_prefix
+from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     MAX_CHANGES,
@@ -147,7 +148,7 @@ async def test_stop_is_told_once_however_often_it_comes(ends: Ends) -> None:
 
 async def test_a_start_message_that_comes_again_is_passed_over(ends: Ends) -> None:
     proxy = HelperProxy(ends.ours)
-    ends.helper.send(ServerStart("wg0", 1, (), (), 60, "/db"))
+    ends.helper.send(ServerStart("wg0", 1, LeaseTerms(()), (), "/db"))
     ends.helper.send(Stop(release=False))
     await asyncio.wait_for(proxy.stopped, 5.0)
     proxy.close()

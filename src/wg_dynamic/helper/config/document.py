@@ -1,0 +1,257 @@
+"""A configuration document: TOML text to values, each right by itself. Pure.
+
+Whether the values go together is the subject of `checks`; that is asked when the options of the
+command line, which win over the document, have been put over it.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config.values import (
+    read_address,
+    read_key,
+    read_number,
+    read_path,
+    read_pool,
+    read_range,
+    read_text,
+    read_time,
+    read_time_or_infinite,
+    shown,
+)
+from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.terms import (
+    DEFAULT_LEASE_TIME,
+    DEFAULT_MAX_NEW_ADDRESSES,
+    DEFAULT_QUARANTINE_TIME,
+    MAX_LEASE_TIME,
+    MIN_LEASE_TIME,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
+from wg_dynamic.privsep.requests import MAX_ADDRESSES_PER_PEER
+
+MAX_NEW_ADDRESSES: Final = 1_000_000
+"""More new addresses in an hour than this is no limit."""
+IPV6_BITS: Final = 128
+_MAX_PROBLEMS: Final = 30
+"""Problems that one error tells; who has more, has another problem."""
+
+_Value = TypeVar("_Value")
+_Default = TypeVar("_Default")
+_Read = Callable[[object], _Value]
+
+_lease_time: Final = partial(read_time, low=MIN_LEASE_TIME, high=MAX_LEASE_TIME)
+_span: Final = partial(read_time, low=0, high=MAX_LEASE_TIME)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """What a document says, the defaults where it says nothing."""
+
+    source: str = ""
+    """The document's name, for messages; empty when there is none."""
+    pools: tuple[PoolTerms, ...] = ()
+    """Empty: the on-link networks of the interface."""
+    reservations: tuple[Reservation, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the reservations, for people; empty where there is none."""
+    lease_time: int | None = None
+    """None: DEFAULT_LEASE_TIME, or what the bounds allow that is nearest."""
+    min_lease_time: int = MIN_LEASE_TIME
+    max_lease_time: int = MAX_LEASE_TIME
+    addresses_per_peer: int = 1
+    max_new_addresses: int = DEFAULT_MAX_NEW_ADDRESSES
+    grace_time: int = 0
+    quarantine_time: int = DEFAULT_QUARANTINE_TIME
+    database: Path | None = None
+    user: str | None = None
+
+    def terms(self) -> LeaseTerms:
+        """What to lease by; not checked yet."""
+        lease_time = self.lease_time
+        if lease_time is None:
+            lease_time = max(self.min_lease_time, min(DEFAULT_LEASE_TIME, self.max_lease_time))
+        return LeaseTerms(
+            pools=self.pools,
+            reservations=self.reservations,
+            lease_time=lease_time,
+            min_lease_time=self.min_lease_time,
+            max_lease_time=self.max_lease_time,
+            addresses_per_peer=self.addresses_per_peer,
+            max_new_addresses=self.max_new_addresses,
+            grace_time=self.grace_time,
+            quarantine_time=self.quarantine_time,
+        )
+
+    def with_pools(self, pools: Sequence[Pool]) -> tuple[PoolTerms, ...]:
+        """These pools in their order; what the document says of one of them stands."""
+        known = {each.pool: each for each in self.pools}
+        return tuple(known.get(pool, PoolTerms(pool)) for pool in dict.fromkeys(pools))
+
+
+class Problems:
+    """What is wrong, in the order in which it was found."""
+
+    def __init__(self, source: str) -> None:
+        self._source = f"{source}: " if source else ""
+        self._found: list[str] = []
+
+    def add(self, text: str) -> None:
+        """One more."""
+        self._found.append(text)
+
+    def raise_any(self, error: type[UsageError] = UsageError) -> None:
+        """Raise when there is one, with a line for each."""
+        lines = [f"{self._source}{text}" for text in self._found[:_MAX_PROBLEMS]]
+        if len(self._found) > len(lines):
+            lines.append(f"{self._source}{len(self._found) - len(lines)} more of the kind")
+        if lines:
+            raise error("\n".join(lines))
+
+
+class _Table:
+    """One table of a document, until all of its keys are taken."""
+
+    def __init__(self, values: Mapping[str, object], problems: Problems, place: str = "") -> None:
+        self._values = values
+        self._problems = problems
+        self._place = place
+        self._known: list[str] = []
+
+    def complain(self, text: str) -> None:
+        """Something is wrong with this table."""
+        self._problems.add(f"{self._place}{text}")
+
+    def take(
+        self, key: str, read: _Read[_Value], default: _Default, *, required: bool = False
+    ) -> _Value | _Default:
+        """The value of a key; the default when it is not there, or wrong."""
+        self._known.append(key)
+        if key not in self._values:
+            if required:
+                self.complain(f"{key} is missing, expected it")
+            return default
+        return self._read(key, read, self._values[key], default)
+
+    def take_all(
+        self, key: str, read: _Read[_Value], *, required: bool = False
+    ) -> tuple[_Value, ...]:
+        """The values of a list that are right."""
+        items = self.take(key, _read_list, [], required=required)
+        found: list[_Value] = []
+        for number, item in enumerate(items, start=1):
+            value = self._read(f"{key}, item {number}", read, item, None)
+            if value is not None:
+                found.append(value)
+        return tuple(found)
+
+    def _read(
+        self, what: str, read: _Read[_Value], value: object, default: _Default
+    ) -> _Value | _Default:
+        try:
+            return read(value)
+        except ValueError as error:
+            self.complain(f"{what}: {error}")
+            return default
+
+    def tables(self, key: str) -> list["_Table"]:
+        """The tables `[[key]]`."""
+        self._known.append(key)
+        values = self._values.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+            what = shown(values) if not isinstance(values, list) else "a list of other things"
+            self.complain(f"{key}: {what}, expected tables that each begin with [[{key}]]")
+            return []
+        return [
+            _Table(each, self._problems, f"[[{key}]] {number}: ")
+            for number, each in enumerate(values, start=1)
+        ]
+
+    def finish(self) -> None:
+        """Complain about what was not taken."""
+        for key in self._values:
+            if key not in self._known:
+                near = difflib.get_close_matches(key, self._known, 1)
+                hint = f"did you mean {near[0]}?" if near else "not used here."
+                listed = ", ".join(sorted(self._known))
+                self.complain(f"unknown key {shown(key)}, {hint} Expected any of {listed}")
+
+
+def _read_list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        msg = f"{shown(value)}, expected a list in brackets"
+        raise ValueError(msg)
+    return value
+
+
+def parse_config(text: str, source: str) -> ServerConfig:
+    """The values of a document.
+
+    Args:
+        text: TOML 1.0.
+        source: what messages call it.
+
+    Raises:
+        UsageError: it is no TOML, or has unknown keys or wrong values: all of them are told.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # besides its own: numbers and lists too long
+        msg = f"{source}: not understood as TOML: {error}"
+        raise UsageError(msg) from error
+    problems = Problems(source)
+    config = _read_config(_Table(document, problems), source)
+    problems.raise_any()
+    return config
+
+
+def _read_config(table: _Table, source: str) -> ServerConfig:
+    per_peer = partial(read_number, low=1, high=MAX_ADDRESSES_PER_PEER)
+    per_hour = partial(read_number, low=1, high=MAX_NEW_ADDRESSES)
+    reservations = [_read_reservation(each) for each in table.tables("reservation")]
+    pools = [_read_pool(each) for each in table.tables("pool")]
+    config = ServerConfig(
+        source=source,
+        pools=tuple(pool for pool in pools if pool is not None),
+        reservations=tuple(reservation for reservation, _ in reservations),
+        names=tuple(name for _, name in reservations),
+        lease_time=table.take("lease_time", _lease_time, None),
+        min_lease_time=table.take("min_lease_time", _lease_time, MIN_LEASE_TIME),
+        max_lease_time=table.take("max_lease_time", _lease_time, MAX_LEASE_TIME),
+        addresses_per_peer=table.take("addresses_per_peer", per_peer, 1),
+        max_new_addresses=table.take("max_new_addresses", per_hour, DEFAULT_MAX_NEW_ADDRESSES),
+        grace_time=table.take("grace_time", _span, 0),
+        quarantine_time=table.take("quarantine_time", _span, DEFAULT_QUARANTINE_TIME),
+        database=table.take("database", read_path, None),
+        user=table.take("user", read_text, None),
+    )
+    table.finish()
+    return config
+
+
+def _read_pool(table: _Table) -> PoolTerms | None:
+    length = partial(read_number, low=1, high=IPV6_BITS)
+    pool = table.take("network", read_pool, None, required=True)
+    lease_time = table.take("lease_time", _lease_time, None)
+    network_length = table.take("network_length", length, None)
+    excluded = table.take_all("exclude", read_range)
+    table.finish()
+    return None if pool is None else PoolTerms(pool, lease_time, network_length, excluded)
+
+
+def _read_reservation(table: _Table) -> tuple[Reservation, str]:
+    infinite = partial(read_time_or_infinite, low=MIN_LEASE_TIME, high=MAX_LEASE_TIME)
+    name = table.take("name", read_text, "")
+    key = table.take("public_key", read_key, b"", required=True)
+    addresses = table.take_all("addresses", read_address, required=True)
+    lease_time = table.take("lease_time", infinite, None)
+    table.finish()
+    return Reservation(key, addresses, lease_time), name

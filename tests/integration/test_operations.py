@@ -1,0 +1,80 @@
+"""What docs/operations.md and wg-dynamic.toml(5) show of the configuration file is so."""
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from tools.repository import ROOT
+from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config.checks import checked_terms
+from wg_dynamic.helper.config.document import ServerConfig, parse_config
+from wg_dynamic.helper.config.file import default_path
+from wg_dynamic.leases.terms import INFINITE
+from wg_dynamic.privsep.requests import MAX_EXCLUSIONS, MAX_POOLS, MAX_RESERVATIONS
+
+GUIDE = (ROOT / "docs/operations.md").read_text()
+PAGE = (ROOT / "docs/man/wg-dynamic.toml.5").read_text()
+EXAMPLE, WRONG = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.M | re.S)
+
+
+def test_the_commented_example_can_be_used_as_it_is() -> None:
+    config = parse_config(EXAMPLE, "example")
+    terms = checked_terms(config)
+    assert [str(pool.pool.network) for pool in terms.pools] == ["10.44.0.0/24", "fd00:44::/64"]
+    assert config.names == ("printer",)
+    assert terms.reservations[0].lease_time == INFINITE
+
+
+def test_the_commented_example_has_every_key_that_there_is() -> None:
+    config = parse_config(EXAMPLE, "example")
+    default = ServerConfig()
+    for field in fields(ServerConfig):
+        assert getattr(config, field.name) not in ((), None), field.name
+    pool = config.pools[0]
+    assert None not in (pool.lease_time, pool.network_length)
+    assert pool.excluded
+    assert default.database is None
+
+
+def test_the_example_of_errors_shows_what_is_said() -> None:
+    path = default_path("wg0")
+    with pytest.raises(UsageError) as caught:
+        parse_config(WRONG, str(path))
+    said = [f"wg-dynamic-server: {line}" for line in str(caught.value).splitlines()]
+    (shown,) = re.findall(r"^gives\n\n```\n(.*?)^```$", GUIDE, re.M | re.S)
+    assert said == shown.splitlines()
+
+
+def test_the_manual_s_example_can_be_used_as_it_is() -> None:
+    (example,) = re.findall(r"^\.Sh EXAMPLES\n\.Bd .*?\n(.*?)^\.Ed$", PAGE, re.M | re.S)
+    config = parse_config(example, "example")
+    assert len(checked_terms(config).pools) == 2
+    wrong = example.replace("exclude", "exlude")  # codespell:ignore exlude
+    path = default_path("wg0")
+    with pytest.raises(UsageError) as caught:
+        parse_config(wrong, str(path))
+    (shown,) = re.findall(r"^\.Sh DIAGNOSTICS\n.*?^\.Bd .*?\n(.*?)^\.Ed$", PAGE, re.M | re.S)
+    assert str(caught.value) == " ".join(shown.splitlines())
+
+
+def test_the_manual_describes_every_key_and_none_that_is_not_there() -> None:
+    wrong = "x = 1\n[[pool]]\nx = 1\n[[reservation]]\nx = 1\n"
+    with pytest.raises(UsageError) as caught:
+        parse_config(wrong, "example")
+    told = re.findall(r"Expected any of (.*)", str(caught.value))
+    tables = {
+        title: set(re.findall(r"^\.It Cm (\w+) No =", text, re.M))
+        for title, text in re.findall(r"^\.Ss (\w+)\n(.*?)(?=^\.S[sh] )", PAGE, re.M | re.S)
+    }
+    reservation, pool, settings = (set(keys.split(", ")) for keys in told)
+    assert tables == {
+        "Settings": settings - {"pool", "reservation"},
+        "Pools": pool,
+        "Reservations": reservation,
+    }
+
+
+def test_the_manual_s_limits_are_those_of_the_program() -> None:
+    for number in (MAX_POOLS, MAX_EXCLUSIONS, MAX_RESERVATIONS):
+        assert f"At most {number}" in PAGE

@@ -1,0 +1,228 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wg_dynamic.address import parse_address
+from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config.document import Problems, ServerConfig, parse_config
+from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.terms import (
+    INFINITE,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
+from wg_dynamic.wireguard.key import format_key
+
+NAME = "/etc/wg-dynamic/wg0.toml"
+ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
+WHOLE = f"""
+lease_time = "1h"
+min_lease_time = "5m"
+max_lease_time = "7d"
+addresses_per_peer = 2
+max_new_addresses = 20
+grace_time = 600
+quarantine_time = "1d"
+database = "/srv/leases.sqlite"
+user = "leaser"
+
+[[pool]]
+network = "10.44.0.0/24"
+lease_time = "30m"
+network_length = 16
+exclude = ["10.44.0.1-10.44.0.9", "10.44.0.128/25", "10.44.0.77"]
+
+[[pool]]
+network = "fd00:44::/64"
+
+[[reservation]]
+name = "printer"
+public_key = "{format_key(ALICE)}"
+addresses = ["10.44.0.77", "fd00:44::77"]
+lease_time = "infinite"
+
+[[reservation]]
+public_key = "{format_key(BOB)}"
+addresses = ["10.44.0.78"]
+lease_time = 7200
+"""
+
+
+def a_range(first: str, last: str) -> AddressRange:
+    return AddressRange(parse_address(first), parse_address(last))
+
+
+def problems(text: str) -> list[str]:
+    """What is said about a document, each line without the document's name."""
+    with pytest.raises(UsageError) as caught:
+        parse_config(text, NAME)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{NAME}: ") for line in lines)
+    return [line.removeprefix(f"{NAME}: ") for line in lines]
+
+
+def test_everything_that_can_be_said() -> None:
+    config = parse_config(WHOLE, NAME)
+    ranges = (
+        a_range("10.44.0.1", "10.44.0.9"),
+        a_range("10.44.0.128", "10.44.0.255"),
+        a_range("10.44.0.77", "10.44.0.77"),
+    )
+    addresses = (parse_address("10.44.0.77"), parse_address("fd00:44::77"))
+    assert config == ServerConfig(
+        source=NAME,
+        pools=(
+            PoolTerms(parse_pool("10.44.0.0/24"), 1800, 16, ranges),
+            PoolTerms(parse_pool("fd00:44::/64")),
+        ),
+        reservations=(
+            Reservation(ALICE, addresses, INFINITE),
+            Reservation(BOB, (parse_address("10.44.0.78"),), 7200),
+        ),
+        names=("printer", ""),
+        lease_time=3600,
+        min_lease_time=300,
+        max_lease_time=604800,
+        addresses_per_peer=2,
+        max_new_addresses=20,
+        grace_time=600,
+        quarantine_time=86400,
+        database=Path("/srv/leases.sqlite"),
+        user="leaser",
+    )
+    assert config.terms() == LeaseTerms(
+        config.pools, config.reservations, 3600, 300, 604800, 2, 20, 600, 86400
+    )
+
+
+def test_an_empty_document_says_what_no_document_says() -> None:
+    assert parse_config("", "") == ServerConfig()
+    assert ServerConfig().terms() == LeaseTerms(())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max_lease_time = 1800", 1800),
+        ("min_lease_time = 7200", 7200),
+        ("max_lease_time = 7200", 3600),
+        ("max_lease_time = 1800\nlease_time = 3600", 3600),
+    ],
+)
+def test_a_lease_time_that_nobody_said_keeps_to_the_bounds(text: str, expected: float) -> None:
+    assert parse_config(text, NAME).terms().lease_time == expected
+
+
+def test_other_pools_keep_what_the_document_says_of_them() -> None:
+    config = parse_config(WHOLE, NAME)
+    pools = [parse_pool(text) for text in ("10.45.0.0/24", "10.44.0.0/24", "10.45.0.0/24")]
+    assert config.with_pools(pools) == (PoolTerms(pools[0]), config.pools[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lease_time = ", "not understood as TOML: Invalid value (at end of document)"),
+        ("a = 1\nb 2", "not understood as TOML: Expected '=' after a key in a key/value pair"),
+        ("a = 1\nb 2", "(at line 2, column 3)"),
+        ("[[pool]]\n[pool]", "(at line 2, column 6)"),
+        (f"a = {'9' * 5000}", "not understood as TOML: Exceeds the limit (4300 digits)"),
+        ("a = " + "[" * 100_000, "not understood as TOML: maximum recursion depth exceeded"),
+    ],
+)
+def test_what_is_no_toml_is_refused_with_its_line(text: str, expected: str) -> None:
+    (problem,) = problems(text)
+    assert expected in problem
+
+
+KEYS = (
+    "addresses_per_peer, database, grace_time, lease_time, max_lease_time, max_new_addresses,"
+    " min_lease_time, pool, quarantine_time, reservation, user"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "lease_tme = 60",
+            f"unknown key 'lease_tme', did you mean lease_time? Expected any of {KEYS}",
+        ),
+        ("x = 60", f"unknown key 'x', not used here. Expected any of {KEYS}"),
+        ("lease_time = 1.5", "lease_time: 1.5, expected 60 to 31536000 seconds, or text as in"),
+        ("lease_time = 'infinite'", "lease_time: 'infinite', expected 60 to 31536000 seconds"),
+        ("grace_time = -1", "grace_time: -1, expected 0 to 31536000 seconds"),
+        ("addresses_per_peer = 9", "addresses_per_peer: 9, expected a whole number from 1 to 8"),
+        ("max_new_addresses = 0", "max_new_addresses: 0, expected a whole number from 1 to"),
+        ("database = 'x.sqlite'", "database: 'x.sqlite', expected a path that begins with /"),
+        ("user = 1", "user: 1, expected text in quotes"),
+        (
+            "pool = '10.44.0.0/24'",
+            "pool: '10.44.0.0/24', expected tables that each begin with [[po",
+        ),
+        ("[pool]", "pool: a table, expected tables that each begin with [[pool]]"),
+        ("reservation = [1]", "reservation: a list of other things, expected tables that each"),
+        ("[[pool]]", "[[pool]] 1: network is missing, expected it"),
+        ("[[reservation]]", "[[reservation]] 1: public_key is missing, expected it"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(text: str, expected: str) -> None:
+    assert problems(text)[0].startswith(expected)
+
+
+def test_what_is_wrong_is_told_all_at_once() -> None:
+    text = f"""
+        lease_time = true
+        [[pool]]
+        netwrk = "10.44.0.0/24"
+        [[pool]]
+        network = "10.44.0.1/24"
+        network_length = 0
+        exclude = ["10.45.0.9-10.45.0.1", "10.44.0.1", 7]
+        [[pool]]
+        network = "10.46.0.0/24"
+        exclude = "10.46.0.1"
+        [[reservation]]
+        public_key = "{format_key(ALICE)[:-1]}"
+        addresses = ["10.44.0.7/32"]
+        lease_time = "forever"
+    """
+    found = problems(text)
+    expected = [
+        "[[reservation]] 1: public_key: text of 43 characters, expected a public key",
+        "[[reservation]] 1: addresses, item 1: '10.44.0.7/32', expected one address",
+        "[[reservation]] 1: lease_time: 'forever', expected 60 to 31536000 seconds",
+        "[[pool]] 1: network is missing, expected it",
+        "[[pool]] 1: unknown key 'netwrk', did you mean network?",
+        "[[pool]] 2: network: pool '10.44.0.1/24' has host bits set, expected 10.44.0.0/24",
+        "[[pool]] 2: network_length: 0, expected a whole number from 1 to 128",
+        "[[pool]] 2: exclude, item 1: '10.45.0.9-10.45.0.1': a range needs two addresses",
+        "[[pool]] 2: exclude, item 3: 7, expected text in quotes",
+        "[[pool]] 3: exclude: '10.46.0.1', expected a list in brackets",
+        "lease_time: true, expected 60 to 31536000 seconds",
+    ]
+    assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+def test_nobody_wants_to_read_a_thousand_lines() -> None:
+    found = problems("\n".join(f"x{number} = 1" for number in range(1000)))
+    assert len(found) == 31
+    assert found[-1] == "970 more of the kind"
+
+
+def test_problems_without_a_document_stand_for_themselves() -> None:
+    wrong = Problems("")
+    wrong.raise_any()
+    wrong.add("this")
+    wrong.add("that")
+    with pytest.raises(UsageError, match=r"\Athis\nthat\Z"):
+        wrong.raise_any()
+
+
+def test_a_document_is_a_value_like_another() -> None:
+    config = parse_config(WHOLE, NAME)
+    assert replace(config) == parse_config(WHOLE, NAME)
+    assert hash(config)
