@@ -23,6 +23,7 @@ from tools.netlab import Lab, PeerConfig, generate_keys, wait_until
 from tools.star import Star, make_star
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.system.runtime import RUNTIME_ROOT
 
 ANY = "request_ip=1\nip=0.0.0.0/32\nip=::/128\nleasestart=0\nleasetime=0\n\n"
 
@@ -204,7 +205,11 @@ def test_an_interface_deleted_and_made_anew_is_served_again(lab: Lab, database: 
         assert exchange(connection, ANY)["ip4"] == lease["ip4"]
     hub.interface.delete()
     wait_until(lambda: server.program.output().count("to come back") == 2, what="waiting")
-    server.stop()  # while it waits
+    done = server.run("--stop")  # while it waits: there is no index to find it by
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert server.program.wait(5.0) == 0
+    assert "no interface" in server.run("--stop").stderr
+    assert not list(RUNTIME_ROOT.glob("waiting-*-wg0." + str(server.program.pid)))
     assert "Traceback" not in server.program.output()
 
 

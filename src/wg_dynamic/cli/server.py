@@ -2,15 +2,16 @@
 
 import argparse
 import logging
-import os
 import select
-import signal
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from wg_dynamic import __version__
 from wg_dynamic.cli.daemon import (
+    STOP_PAUSE,
+    STOP_TRIES,
     Parser,
     add_daemon_options,
     network_arguments,
@@ -25,6 +26,7 @@ from wg_dynamic.errors import ConfigError
 from wg_dynamic.helper.config.checks import checked_terms
 from wg_dynamic.helper.config.file import CONFIG_ROOT, load_config
 from wg_dynamic.helper.config.values import read_pool, read_time
+from wg_dynamic.helper.control_socket import stop_running
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.server import (
     ROLE,
@@ -35,6 +37,7 @@ from wg_dynamic.helper.server import (
 )
 from wg_dynamic.helper.state import prepare_state_directory
 from wg_dynamic.helper.supervisor import Supervisor, stop_signals
+from wg_dynamic.helper.waiting import WaitingRoom, stop_waiting
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.terms import DEFAULT_LEASE_TIME, MAX_LEASE_TIME, MIN_LEASE_TIME
 from wg_dynamic.netlink.control import EventSource
@@ -152,11 +155,29 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
 
 def _stop(name: str) -> int:
     interfaces = RtnetlinkControl()
-    link = find_interface(interfaces, name)
+    waited = False
+    for left in reversed(range(STOP_TRIES)):
+        waited = stop_waiting(name) or waited
+        try:
+            link = find_interface(interfaces, name)
+            break
+        except ConfigError:
+            if waited:
+                return OK
+            if not left:
+                raise
+        select.select([], [], [], STOP_PAUSE)  # just gone, perhaps, and its server not waiting yet
     runtime = RuntimeDirectory(link.ifindex, role=ROLE)
+    if waited:  # and another one may have been faster when the interface came back
+        stop_running(runtime.control, release=False)
+        return OK
     return stop_daemon(
         PROGRAM, name, runtime, lambda: undo_leftovers(link, interfaces, runtime), release=False
     )
+
+
+class _StoppedError(Exception):
+    """Somebody said stop while we waited, and we heard it when the interface was back."""
 
 
 def _serve(
@@ -169,32 +190,36 @@ def _serve(
     signals = stop_signals()
     network = network_arguments(destination, verbose=arguments.verbose)
     told = ""
-    while True:
-        try:
-            helper, supervisor = _serve_once(
-                settings=settings,
-                account=account,
-                interfaces=interfaces,
-                events=events,
-                verdict=verdict,
-                network=network,
-                signals=signals,
-            )
-        except (ConfigError, NetlinkError, WireGuardError) as error:
-            if not verdict.is_given:
-                raise
-            if str(error) != told:  # every change in the kernel brings us here
-                _LOG.info("not serving yet: %s", error)
-            told = str(error)
-        else:
-            told = ""
-            if supervisor.failed:
-                return verdict_on_failure(PROGRAM, verdict, helper.reason)
-            if supervisor.stopping or not supervisor.gone:
+    with closing(WaitingRoom(settings.interface)) as room:
+        while True:
+            try:
+                helper, supervisor = _serve_once(
+                    settings=settings,
+                    account=account,
+                    interfaces=interfaces,
+                    events=events,
+                    verdict=verdict,
+                    network=network,
+                    signals=signals,
+                    room=room,
+                )
+            except _StoppedError:
                 return OK
-            _LOG.warning("waiting for %s to come back", settings.interface)
-        if not _wait_for_change(events, signals):
-            return OK
+            except (ConfigError, NetlinkError, WireGuardError) as error:
+                if not verdict.is_given:
+                    raise
+                if str(error) != told:  # every change in the kernel brings us here
+                    _LOG.info("not serving yet: %s", error)
+                told = str(error)
+            else:
+                told = ""
+                if supervisor.failed:
+                    return verdict_on_failure(PROGRAM, verdict, helper.reason)
+                if supervisor.stopping or not supervisor.gone:
+                    return OK
+                _LOG.warning("waiting for %s to come back", settings.interface)
+            if not room.wait(events, signals):
+                return OK
 
 
 def _serve_once(
@@ -206,27 +231,25 @@ def _serve_once(
     verdict: Verdict,
     network: list[str],
     signals: int,
+    room: WaitingRoom,
 ) -> tuple[ServerHelper, Supervisor]:
     opened = open_interface(settings, interfaces)
 
     def make_helper() -> ServerHelper:
+        if room.leave():
+            raise _StoppedError
         prepare_state_directory(settings.database, STATE_ROOT, account)
         return ServerHelper(settings, interfaces, verdict, opened)
 
     return supervise(
-        opened, make_helper, account=account, events=events, arguments=network, signals=signals
+        opened,
+        make_helper,
+        account=account,
+        events=events,
+        arguments=network,
+        signals=signals,
+        on_gone=room.enter,
     )
-
-
-def _wait_for_change(events: EventSource, signals: int) -> bool:
-    """Wait for something to change in the kernel; False when a signal says to stop."""
-    while True:
-        ready, _, _ = select.select([events.fileno(), signals], [], [])
-        if signals in ready:
-            if set(os.read(signals, 64)) & {signal.SIGTERM, signal.SIGINT}:
-                return False
-        elif events.read():
-            return True
 
 
 if __name__ == "__main__":

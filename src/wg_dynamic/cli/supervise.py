@@ -46,6 +46,7 @@ def supervise(
     events: EventSource,
     arguments: list[str],
     signals: int,
+    on_gone: Callable[[], None] = lambda: None,
 ) -> tuple[_Helper, Supervisor]:
     """Run the helper of an opened interface to its end, and close everything.
 
@@ -56,6 +57,7 @@ def supervise(
         events: of the kernel.
         arguments: of the network process.
         signals: see `Supervisor.run`.
+        on_gone: called when the interface is gone, before the control socket is.
 
     Raises:
         whatever `make_helper` and the helper's `start` raise.
@@ -63,8 +65,9 @@ def supervise(
     control = ControlSocket(opened.runtime.control)
     with ExitStack() as stack:  # in reverse: who waits at the control socket is told at the end
         stack.callback(control.close)
-        stack.callback(opened.runtime.release)
-        stack.callback(opened.wireguard.close)
+        released = stack.enter_context(ExitStack())
+        released.callback(opened.runtime.release)
+        released.callback(opened.wireguard.close)
         helper = make_helper()
         supervisor = Supervisor(
             helper,
@@ -74,7 +77,11 @@ def supervise(
             control=control,
             arguments=arguments,
         )
-        stack.callback(lambda: helper.close(gone=supervisor.gone))
+        released.callback(lambda: helper.close(gone=supervisor.gone))
         helper.start()
         supervisor.run(signals)
+        if supervisor.gone and not supervisor.stopping:
+            on_gone()
+        released.close()
+        supervisor.stopping |= control.last_call()  # too late for the supervisor, not for us
     return helper, supervisor

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 from pathlib import Path
 
@@ -46,6 +47,15 @@ class ControlSocket:
                     return message
             caller.close()
         return None
+
+    def last_call(self) -> bool:
+        """Whether anybody has asked for a stop, those included who were not received yet.
+
+        To be called when the path is gone, so that nobody comes after it.
+        """
+        while select.select([self._listener], [], [], 0)[0]:
+            self.receive()
+        return bool(self._waiting)
 
     def close(self) -> None:
         """Tell everybody who waits that it is done, and close."""

@@ -167,6 +167,7 @@ class FakeParts:
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done = world.done
         self.gone = False
+        self.stopping = False
         self.failed = False
         self.reason = "no way"
         self.error: Exception | None = None
@@ -193,6 +194,9 @@ class FakeParts:
             return self
 
         return made
+
+    def last_call(self) -> bool:
+        return False
 
     def start(self) -> None:
         self.done.append("start")

@@ -1,6 +1,7 @@
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wg_dynamic.cli import server as module
 from wg_dynamic.cli import supervise
 from wg_dynamic.cli.server import main, make_parser
 from wg_dynamic.errors import ConfigError, PrivilegeError, WgDynamicError
+from wg_dynamic.helper import waiting
 from wg_dynamic.helper.config import file
 from wg_dynamic.helper.server import OpenedInterface, ServerSettings
 from wg_dynamic.leases.pool import parse_pool
@@ -114,6 +116,7 @@ class World:
         self.stopping = False
         self.reason = "no database"
         replace = monkeypatch.setattr
+        self.root = root
         self.etc = root / "etc"
         self.etc.mkdir(0o700)
         replace(file, "CONFIG_ROOT", self.etc)
@@ -125,6 +128,8 @@ class World:
         replace(module, "service_account", lambda _: Account(60970, 60970))
         replace(module, "stop_signals", self.signals.fileno)
         replace(module, "RuntimeDirectory", lambda *_, **__: self.runtime)
+        replace(waiting, "RUNTIME_ROOT", root)
+        replace(module, "STOP_PAUSE", 0.0)
         replace(module, "open_interface", self.open_interface)
         replace(module, "prepare_state_directory", lambda *_: self.done.append("prepare"))
         replace(self.runtime, "release", lambda: self.done.append("release"))
@@ -148,6 +153,9 @@ class World:
             return self
 
         return made
+
+    def last_call(self) -> bool:
+        return False
 
     def start(self) -> None:
         self.done.append("start")
@@ -398,6 +406,56 @@ def test_an_interface_that_comes_back_is_served_again(
 def test_a_signal_ends_the_waiting(world: World) -> None:
     world.rounds = [world.is_signalled]
     assert serve() == 0
+
+
+def test_stop_reaches_one_that_waits_and_waits_for_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_PAUSE", 0.05)
+    asker: list[threading.Thread] = []
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(main(["--stop", "wg0"]))
+
+    def goes_and_somebody_says_stop() -> None:
+        world.gone = True
+        world.interfaces.remove_link(world.link.ifindex)
+        asker.append(threading.Thread(target=ask))
+        asker[0].start()
+
+    world.rounds = [goes_and_somebody_says_stop]
+    assert serve() == 0
+    asker[0].join()
+    assert statuses == [0]
+    assert not list(world.root.glob("waiting-*"))
+
+
+def test_stop_is_heard_when_the_interface_comes_back_at_the_same_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting.WaitingRoom, "leave", lambda _: "waiting" in world.done)
+    comes_back = [world.loses_its_interface, lambda: world.done.append("waiting")]
+    world.rounds = [*comes_back]
+    assert serve() == 0
+    assert world.done[-3:] == ["ControlSocket", "release", "close control"], "nothing was started"
+
+
+def test_stop_of_no_interface_is_an_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--stop", "wg1"]) == 3
+    assert "no interface 'wg1'" in capsys.readouterr().err
+
+
+def test_stop_stops_one_that_waits_and_one_that_serves_instead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(module, "stop_waiting", lambda _: True)
+    monkeypatch.setattr(
+        module, "stop_running", lambda path, *, release: asked.append((path, release))
+    )
+    assert main(["--stop", "wg0"]) == 0
+    assert asked == [(world.runtime.control, False)]
 
 
 def test_a_signal_that_came_with_the_loss_is_not_forgotten(world: World) -> None:

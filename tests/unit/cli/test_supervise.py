@@ -20,6 +20,9 @@ class Parts:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.gone = False
+        self.stopping = False
+        self.late = False
+        """Somebody says stop when the supervisor has ended."""
         self.control = Path("/run/control")
         self.failing = ""
 
@@ -56,6 +59,10 @@ class Closing:
     def close(self) -> None:
         self.parts.do(f"close {self.name}")
 
+    def last_call(self) -> bool:
+        assert self.parts.done[-1] == "release", "nobody can come after it"
+        return self.parts.late
+
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
@@ -89,6 +96,7 @@ def run(parts: Parts) -> tuple[object, object]:
         events=FakeEvents(),
         arguments=["stderr"],
         signals=99,
+        on_gone=lambda: parts.done.append("gone"),
     )
 
 
@@ -99,8 +107,22 @@ CLOSED = ["close wireguard", "release", "close control"]
 def test_who_waits_at_the_control_socket_is_told_last(parts: Parts, *, gone: bool) -> None:
     parts.gone = gone
     assert run(parts) == (parts, parts)
-    closed = "close helper, gone" if gone else "close helper"
-    assert parts.done == ["control", "helper", "supervisor", "start", "run", closed, *CLOSED]
+    closed = ["gone", "close helper, gone"] if gone else ["close helper"]
+    assert parts.done == ["control", "helper", "supervisor", "start", "run", *closed, *CLOSED]
+    assert not parts.stopping
+
+
+def test_who_says_stop_while_the_interface_goes_is_heard(parts: Parts) -> None:
+    parts.gone = parts.late = True
+    run(parts)
+    assert parts.stopping
+
+
+def test_one_that_is_stopped_goes_nowhere_to_wait(parts: Parts) -> None:
+    parts.gone = parts.stopping = True
+    run(parts)
+    assert "gone" not in parts.done
+    assert parts.stopping
 
 
 @pytest.mark.parametrize(

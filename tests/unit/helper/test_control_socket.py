@@ -87,6 +87,22 @@ def test_who_leaves_before_it_is_done_does_no_harm(control: ControlSocket, path:
     control.close()
 
 
+def test_the_last_call_hears_who_came_before(control: ControlSocket, path: Path) -> None:
+    assert not control.last_call()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as nonsense:
+        nonsense.connect(str(path))
+        nonsense.send(b"stop")
+        assert not control.last_call()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(str(path))
+        asker.send(b"\0\0")
+        path.unlink()
+        assert control.last_call()
+        assert control.last_call(), "also if it was received before"
+        control.close()
+        assert asker.recv(8), "and is told when it is done"
+
+
 def test_a_daemon_that_does_not_stop_is_an_error(
     control: ControlSocket, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
