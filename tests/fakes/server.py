@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_address
 
@@ -15,7 +16,7 @@ from wg_dynamic.protocol import ReleaseIP, ReleaseIPReply, RequestIP, RequestIPR
 from wg_dynamic.server.engine import Answer, Engine, Job
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.policy import Terms
-from wg_dynamic.store.base import Moment, StoreError
+from wg_dynamic.store.base import Moment, StoreError, StoreLostError
 from wg_dynamic.store.memory import MemoryStore
 
 ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -34,11 +35,30 @@ class JournalStore(MemoryStore):
         super().__init__()
         self.journal = journal
         self.fails = False
+        self.lost = False
+        """As if its file had been removed: until it is made anew."""
+        self.hangs = threading.Event()
+        """Set unless a commit is to take its time."""
+        self.hangs.set()
+
+    def look(self) -> None:
+        if self.lost:
+            msg = "it was removed"
+            raise StoreLostError(msg)
+
+    def rebuild(self, leases: Sequence[Lease], moment: Moment) -> None:
+        if self.lost and not self.fails:
+            self._rows.clear()
+            self.lost = False
+        self.look()
+        self.commit(leases, moment)
 
     def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
+        self.look()
         if self.fails:
             msg = "the disk is full"
             raise StoreError(msg)
+        self.hangs.wait(10.0)
         super().commit(leases, moment)
         words = [
             f"{'end' if lease.ended else 'hold'} {format_address(lease.address)}"

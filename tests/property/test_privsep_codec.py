@@ -19,6 +19,8 @@ from wg_dynamic.leases.terms import (
 )
 from wg_dynamic.privsep.codec import ChannelError, MessageCodec
 from wg_dynamic.privsep.requests import (
+    CHECK_REPLIES,
+    CHECK_REQUESTS,
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
     MAX_ADDRESSES_PER_PEER,
@@ -31,13 +33,17 @@ from wg_dynamic.privsep.requests import (
     Change,
     ChangeAllowedIPs,
     Changed,
+    Checked,
+    CheckStore,
     ClientStart,
     Connect,
     Connecting,
     Exclusion,
     Failed,
     Fatal,
+    Finding,
     LinkState,
+    NextPeers,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -51,7 +57,14 @@ from wg_dynamic.privsep.requests import (
     TermsPart,
 )
 
-SETS = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
+SETS = (
+    SERVER_REQUESTS,
+    SERVER_REPLIES,
+    CLIENT_REQUESTS,
+    CLIENT_REPLIES,
+    CHECK_REQUESTS,
+    CHECK_REPLIES,
+)
 CODECS = [MessageCodec(messages) for messages in SETS]
 
 INTS = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -111,6 +124,10 @@ def terms(draw: st.DrawFn) -> LeaseTerms:
 
 MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     ReadPeers: st.builds(ReadPeers),
+    NextPeers: st.builds(NextPeers),
+    CheckStore: st.builds(CheckStore, TEXTS),
+    Finding: st.builds(Finding, TEXTS),
+    Checked: st.builds(Checked, TEXTS, INTS),
     ChangeAllowedIPs: st.builds(
         ChangeAllowedIPs, tuples(st.builds(Change, KEYS, HOSTS, st.booleans()))
     ),

@@ -13,11 +13,12 @@ from wg_dynamic.cli.status import FAILED, OK, UNQUALIFIED, USAGE, status_of
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.control_socket import stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
-from wg_dynamic.system.log import STDERR, SYSLOG, set_up_log
+from wg_dynamic.system.log import STDERR, SYSLOG, SYSLOG_SOCKET, set_up_log
 from wg_dynamic.system.runtime import RuntimeDirectory
 
 _LOG = logging.getLogger(__name__)
 
+NO_LOG = f"nowhere, as there is no {SYSLOG_SOCKET}: use --log-file"
 STOP_TRIES = 20
 STOP_PAUSE = 0.05
 """Seconds between tries: a daemon that starts has the lock a moment before its socket."""
@@ -66,6 +67,8 @@ def run_daemon(
         set_up_log(program, STDERR, verbose=arguments.verbose)
         return daemon(Verdict(None), STDERR)
     log_file = arguments.log_file.absolute() if arguments.log_file else None
+    where = log_place(log_file)
+    lost = f"; log: {where}" if where == NO_LOG else ""
 
     def in_background(verdict: Verdict) -> int:
         try:
@@ -85,7 +88,14 @@ def run_daemon(
             _LOG.exception("ended by a bug")
             raise
 
-    return go_to_background(in_background, wait, away)
+    return go_to_background(in_background, wait, f"{away}; log: {where}", lost)
+
+
+def log_place(log_file: Path | None) -> str:
+    """Where the daemon in the background writes its log, in words."""
+    if log_file is not None:
+        return str(log_file)
+    return "syslog" if SYSLOG_SOCKET.exists() else NO_LOG
 
 
 def _open_log(log_file: Path | None) -> None:

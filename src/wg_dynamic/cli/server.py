@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wg_dynamic import __version__
+from wg_dynamic.cli.check_store import check_store
 from wg_dynamic.cli.daemon import (
     STOP_PAUSE,
     STOP_TRIES,
@@ -109,6 +110,11 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="end the server of this interface; leases and their allowed IPs stay",
     )
+    parser.add_argument(
+        "--check-store",
+        action="store_true",
+        help="look the lease database over, beside a running server too, and change nothing",
+    )
     add_daemon_options(parser)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -126,6 +132,8 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.stop:
         return _stop(name)
     settings = _settings(arguments)
+    if arguments.check_store:
+        return check_store(PROGRAM, settings.database, service_account(settings.user))
     return run_daemon(
         PROGRAM,
         arguments,

@@ -12,10 +12,10 @@ from types import MappingProxyType
 from wg_dynamic.address import Prefix
 from wg_dynamic.helper.pools import holds
 from wg_dynamic.leases.pool import Pool
-from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import Change, PeerInfo, Refusal
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.wireguard.control import WireGuardControl
+from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError, WireGuardGoneError
 from wg_dynamic.wireguard.device import AllowedIPChange
 
 MAX_READ_SHARE = 20.0
@@ -89,28 +89,57 @@ class AllowedIPs:
     def change(self, changes: Sequence[Change]) -> list[Refusal]:
         """Make the changes that may be made; say which were not, and why.
 
+        Nothing is added that cannot be looked up, or written down, before; what is to be taken
+        off is taken off all the same.
+
         Raises as WireGuardControl.change_allowed_ips; the ledger then names too much rather than
         too little, and the next `read` puts it right.
         """
+        obstacle = ""
         if any(change.add for change in changes) and self._is_stale():
-            self.read()
+            obstacle = self._read_again()
         refusals: list[Refusal] = []
-        wanted: list[AllowedIPChange] = []
+        wanted: dict[int, Change] = {}
         last: dict[Entry, bool] = {}
         """Whether what the message says last of an entry is to add it."""
         for index, change in enumerate(changes):
-            reason = self._refusal(change)
+            reason = (change.add and obstacle) or self._refusal(change)
             if reason:
                 refusals.append(Refusal(index, reason))
             elif self._is_needed(change, last):
-                wanted.append(AllowedIPChange(change.public_key, change.prefix, change.add))
+                wanted[index] = change
                 last[_entry(change)] = change.add
                 self._note(change)
+        refusals += self._write_down(wanted)
         if wanted:
-            self._ledger.add(*[_entry(one) for one in wanted if one.add])
-            self._wireguard.change_allowed_ips(wanted)
+            self._wireguard.change_allowed_ips(
+                [AllowedIPChange(one.public_key, one.prefix, one.add) for one in wanted.values()]
+            )
             self._ledger.remove(*[entry for entry, added in last.items() if not added])
         return refusals
+
+    def _read_again(self) -> str:
+        """Read; why that could not be done, "" if it could."""
+        try:
+            self.read()
+        except WireGuardGoneError:
+            raise
+        except WireGuardError as error:
+            return str(error)
+        return ""
+
+    def _write_down(self, wanted: dict[int, Change]) -> list[Refusal]:
+        """Put the additions into the ledger; if it cannot take them, drop and refuse them all."""
+        additions = {index: change for index, change in wanted.items() if change.add}
+        try:
+            self._ledger.add(*map(_entry, additions.values()))
+        except LedgerError as error:
+            for index, change in additions.items():
+                del wanted[index]
+                if self._owner.get(change.prefix) == change.public_key:
+                    del self._owner[change.prefix]
+            return [Refusal(index, str(error)) for index in additions]
+        return []
 
     def _is_stale(self) -> bool:
         """Whether an administrator may have changed what we would build upon.

@@ -117,6 +117,8 @@ class ClientHelper:
         self._lease = AppliedLease(opened.link, interfaces, opened.wireguard, self._ledger)
         self._up = opened.link.up
         self._repaired = False
+        self._trouble = ""
+        """Why the interface could not be put right, as the log knows."""
         self._last: tuple[Prefix, ...] = ()
         self.reason = ""
         """Why the network process could not go on."""
@@ -161,6 +163,8 @@ class ClientHelper:
 
     def _connect(self, channel: Channel) -> None:
         """Bind and begin to connect; the network process has no way to do either."""
+        if self._trouble:
+            self._restore()
         scope = self._link.ifindex
         connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         with connection:
@@ -255,13 +259,13 @@ class ClientHelper:
         try:
             link = self._interfaces.link_by_index(self._link.ifindex)
             lost = self._lease.strike_out_missing()
-            if link.up:
-                self._restore()
         except InterfaceNotFoundError:
             return False
         except NetlinkError as error:
-            _LOG.error("cannot restore %s: %s", self._link.name, error)
+            self._note_trouble(error)
             return True
+        if link.up and not self._restore():
+            return False
         states = []
         if link.up != self._up:
             self._up = link.up
@@ -275,8 +279,28 @@ class ClientHelper:
                 channel.send(LinkState(up))
         return True
 
-    def _restore(self) -> None:
-        """Put back our name and the way to the server, which the kernel drops with the link."""
+    def _restore(self) -> bool:
+        """Put back what the kernel dropped with the link; False when the link is gone.
+
+        What cannot be put back now is tried again with the next connection.
+        """
+        try:
+            self._put_back()
+        except InterfaceNotFoundError:
+            return False
+        except WgDynamicError as error:  # the kernel's, or the ledger's: /run may be full
+            self._note_trouble(error)
+        else:
+            self._trouble = ""
+        return True
+
+    def _note_trouble(self, error: WgDynamicError) -> None:
+        if str(error) != self._trouble:
+            _LOG.error("cannot restore %s: %s", self._link.name, error)
+        self._trouble = str(error)
+
+    def _put_back(self) -> None:
+        """Our name and the way to the server."""
         there = [a.prefix for a in self._interfaces.addresses(self._link.ifindex)]
         if self._link_local not in there:
             self._interfaces.set_address(

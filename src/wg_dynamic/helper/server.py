@@ -35,7 +35,7 @@ from wg_dynamic.netlink.control import (
     Route,
     RouteEvent,
 )
-from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
+from wg_dynamic.netlink.errors import InterfaceNotFoundError
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
 from wg_dynamic.privsep.requests import (
@@ -45,6 +45,8 @@ from wg_dynamic.privsep.requests import (
     SERVER_REQUESTS,
     ChangeAllowedIPs,
     Changed,
+    Failed,
+    NextPeers,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -56,7 +58,7 @@ from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
-from wg_dynamic.wireguard.control import WireGuardControl
+from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,6 +123,10 @@ class ServerHelper:
         )
         self._listener: socket.socket | None = None
         self._repaired = False
+        self._parts: Iterator[Peers] = iter(())
+        """What is left of the answer to ReadPeers."""
+        self._trouble = ""
+        """Why the interface could not be put right: to be tried again at the next reading."""
         self.reason = ""
         """Why the network process could not serve."""
 
@@ -159,13 +165,23 @@ class ServerHelper:
     def answer(self, message: object, channel: Channel) -> None:
         """See Role."""
         if isinstance(message, ReadPeers):
-            for part in peer_parts(self._allowed_ips.read()):
-                channel.send(part)
+            if self._trouble:
+                self._repair()
+            channel.send(self._first_peers())
+        elif isinstance(message, NextPeers):
+            channel.send(next(self._parts, Peers((), last=True)))
         elif isinstance(message, ReadTerms):
             for terms_part in terms_parts(self._terms):
                 channel.send(terms_part)
         elif isinstance(message, ChangeAllowedIPs):
             channel.send(Changed(tuple(self._allowed_ips.change(message.changes))))
+
+    def _first_peers(self) -> Peers | Failed:
+        try:
+            self._parts = peer_parts(self._allowed_ips.read())
+        except WireGuardError as error:  # it changes all the time: to be asked again
+            return Failed(str(error))
+        return next(self._parts)
 
     def event(self, event: Event, channel: Channel | None) -> bool:
         """See Role."""
@@ -201,8 +217,12 @@ class ServerHelper:
             self._add_routes()
         except InterfaceNotFoundError:
             return False
-        except NetlinkError as error:
-            _LOG.error("cannot restore %s: %s", self._link.name, error)
+        except WgDynamicError as error:  # the kernel's, or the ledger's: /run may be full
+            if str(error) != self._trouble:
+                _LOG.error("cannot restore %s: %s", self._link.name, error)
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
         return True
 
     def _put_back_address(self) -> None:

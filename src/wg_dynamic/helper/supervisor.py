@@ -16,10 +16,11 @@ from wg_dynamic.helper.control_socket import ControlSocket
 from wg_dynamic.netlink.control import Event, EventSource
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
-from wg_dynamic.privsep.requests import Fatal, Ready, Stop
+from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready, Stop
 from wg_dynamic.privsep.spawn import spawn_network_process
 from wg_dynamic.system.background import signal_descriptor
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import printable
 from wg_dynamic.system.privileges import Account
 
 _LOG = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Role(Protocol):
         """The network process serves."""
 
     def fatal(self, reason: str) -> None:
-        """The network process cannot serve, and no other one could."""
+        """The network process could not even begin to serve, nor could another one."""
 
     def event(self, event: Event, channel: Channel | None) -> bool:
         """Something changed in the kernel; False when the interface is gone."""
@@ -222,7 +223,7 @@ class Supervisor:
             except EOFError:
                 self._process_ended("ended")
             except WgDynamicError as error:
-                _LOG.error("network process: %s", error)
+                _LOG.error("network process: %s", printable(str(error), MAX_TEXT))
                 self._process_ended("is stopped for it")
             if self._over:
                 return
@@ -232,7 +233,13 @@ class Supervisor:
             self._has_served = True
             self._role.ready()
         elif isinstance(message, Fatal):
-            self._fail(message.reason)
+            reason = printable(message.reason, MAX_TEXT)
+            if (
+                self._has_served
+            ):  # it has been possible: a disk that is full, a database that is gone
+                self._process_ended(f"cannot go on ({reason})")
+            else:
+                self._fail(reason)
         else:
             self._role.answer(message, channel)
 

@@ -55,6 +55,10 @@ class LeaseTable:
         """Every lease that has not ended."""
         return (lease for lease in self._leases.values() if not lease.ended)
 
+    def all(self) -> Iterable[Lease]:
+        """Every lease and memory."""
+        return self._leases.values()
+
     def is_available(self, address: bytes, public_key: bytes) -> bool:
         """Whether the address may be leased to this peer now: free, or remembered, or its own."""
         lease = self._leases.get(address)

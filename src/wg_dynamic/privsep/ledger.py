@@ -12,7 +12,7 @@ A line that cannot be read stays, behind a `? `, and is said in the log: what it
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,10 @@ ROUTE = "route"
 
 
 class LedgerError(WgDynamicError):
-    """The ledger cannot be read or written; nothing may be set then."""
+    """The ledger cannot be read or written; nothing may be set then.
+
+    What was set may be taken off: a line too many does no harm, one too few would.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Ledger:
         self._size = 0
         """Bytes of whole lines in the file."""
         self._lines = 0
+        self._unwritten: dict[Entry, None] = {}
+        """Taken off, and named by the file still: the line that strikes them out waits for room."""
         self.damaged: list[str] = []
         """Lines that could not be read, as they were: left alone, for a person to look at."""
         try:
@@ -104,21 +109,37 @@ class Ledger:
             LedgerError: they could not be written; none of them may be set.
         """
         fresh = [entry for entry in dict.fromkeys(entries) if entry not in self._entries]
-        self._append("+", fresh)
+        named = [entry for entry in fresh if entry in self._unwritten]
+        missing = [entry for entry in fresh if entry not in self._unwritten]
+        if missing:
+            self._append([f"+ {entry.line()}" for entry in missing])
+        for entry in named:
+            self._unwritten.pop(entry)
         self._entries.update(dict.fromkeys(fresh))
 
     def remove(self, *entries: Entry) -> None:
         """Strike the entries out, after they were taken off.
 
-        Raises:
-            LedgerError: it could not be written; the ledger goes on naming them.
+        What cannot be written for want of room is said in the log and written later, by any call:
+        a ledger that names too much is put right by the next start.
         """
         gone = [entry for entry in dict.fromkeys(entries) if entry in self._entries]
-        self._append("-", gone)
         for entry in gone:
             del self._entries[entry]
+        failed = bool(self._unwritten)
+        self._unwritten.update(dict.fromkeys(gone))
+        if not self._unwritten:
+            return
+        try:
+            self._strike_out()
+        except LedgerError as error:
+            if not failed:
+                _LOG.error("%s: what was taken off will be struck out later", error)
+            return
+        if failed:
+            _LOG.warning("the ledger %s can be written again", self._path)
         spare = SPARE_LINES if self._entries else 0
-        if gone and self._lines > 2 * len(self._entries) + len(self.damaged) + spare:
+        if self._lines > 2 * len(self._entries) + len(self.damaged) + spare:
             with contextlib.suppress(OSError):  # no room for a second file: the first one serves
                 self._rewrite()
 
@@ -128,24 +149,37 @@ class Ledger:
             os.close(self._file)
             self._file = None
 
-    def _append(self, sign: str, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        try:
-            if self._file is None:
-                msg = f"the ledger {self._path} is closed"
-                raise LedgerError(msg)
-            data = _text(f"{sign} {entry.line()}" for entry in entries)
+    def _strike_out(self) -> None:
+        """Write what waits to be written. Raises LedgerError."""
+        if self._file is not None and not self._entries and not self.damaged:
+            with self._errors():
+                os.ftruncate(self._file, 0)  # needs no room
+            self._size = self._lines = 0
+        else:
+            self._append([f"- {entry.line()}" for entry in self._unwritten])
+        self._unwritten = {}
+
+    def _append(self, lines: list[str]) -> None:
+        if self._file is None:
+            msg = f"the ledger {self._path} is closed"
+            raise LedgerError(msg)
+        data = _text(lines)
+        with self._errors():
             try:
                 _write(self._file, data)
             except OSError:
                 os.ftruncate(self._file, self._size)  # half a line would spoil the next one
                 raise
+        self._size += len(data)
+        self._lines += len(lines)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             msg = f"cannot write the ledger {self._path}: {error.strerror}"
             raise LedgerError(msg) from error
-        self._size += len(data)
-        self._lines += len(entries)
 
     def _load(self) -> None:
         try:
@@ -187,6 +221,7 @@ class Ledger:
                 draft.unlink()
             raise
         self.close()
+        self._unwritten = {}
         self._file, self._size, self._lines = descriptor, len(data), len(lines)
 
 

@@ -50,7 +50,15 @@ def _check(value: bool, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReadPeers:
-    """Dump the interface. Answer: Peers, once or more, the final one with `last`."""
+    """Dump the interface. Answer: Peers, or Failed: ask again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextPeers:
+    """What follows a Peers that was not the last one. Answer: Peers.
+
+    One part at a time: a reader that is busy for a while does not keep the helper waiting.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +305,39 @@ class LinkState:
     up: bool
 
 
+# --- server: the check of a database ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStore:
+    """Look this database over: the one message that the process for it gets."""
+
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with it."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Refuse a novel (ValueError)."""
+        _check(len(self.text) <= MAX_TEXT, f"more than {MAX_TEXT} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The end of the check; more may be wrong than was told."""
+
+    summary: str
+    problems: int
+
+    def __post_init__(self) -> None:
+        """Refuse a novel (ValueError)."""
+        _check(len(self.summary) <= MAX_TEXT, f"more than {MAX_TEXT} characters")
+
+
 # --- both ----------------------------------------------------------------------------------------
 
 
@@ -323,10 +364,14 @@ class Stop:
     release: bool
 
 
-SERVER_REQUESTS = (ReadPeers, ChangeAllowedIPs, ReadTerms, Ready, Fatal)
+SERVER_REQUESTS = (ReadPeers, NextPeers, ChangeAllowedIPs, ReadTerms, Ready, Fatal)
 """Server's network process -> helper."""
-SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Stop)
+SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop)
 """Helper -> server's network process."""
+CHECK_REQUESTS = (CheckStore,)
+"""Command -> process that checks a database."""
+CHECK_REPLIES = (Finding, Checked, Fatal)
+"""Process that checks a database -> command."""
 CLIENT_REQUESTS = (Connect, ApplyLease, Report, Ready, Fatal)
 """Client's network process -> helper."""
 CLIENT_REPLIES = (ClientStart, Connecting, Failed, Applied, LinkState, Stop)

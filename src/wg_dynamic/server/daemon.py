@@ -15,7 +15,7 @@ from wg_dynamic.server.engine import Engine
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
 from wg_dynamic.server.policy import Terms
-from wg_dynamic.server.proxy import HelperGoneError, HelperProxy
+from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 from wg_dynamic.store.base import LeaseStore, Moment
 from wg_dynamic.system.clock import Clock
 
@@ -45,6 +45,8 @@ class PeerReader:
         self._clock = clock
         self._wanted = asyncio.Event()
         self._cost = 0.0
+        self._failed = False
+        """The last reading did, and the log knows."""
 
     def soon(self) -> None:
         """A stranger came: read at the next time that the rate limit allows."""
@@ -60,14 +62,29 @@ class PeerReader:
                     await self._wanted.wait()
             await self.read()
 
-    async def read(self) -> None:
-        """Read once."""
+    async def read_first(self) -> None:
+        """Read until that was done. Raises HelperGoneError."""
+        while True:
+            if await self.read():
+                return
+            await asyncio.sleep(REFRESH_SOON)
+
+    async def read(self) -> bool:
+        """Read once; False, and everything as before, when that cannot be done now."""
         self._wanted.clear()
         begin = self._clock.now()
-        infos = await self._helper.read_peers()
+        try:
+            infos = await self._helper.read_peers()
+        except NotReadError as error:
+            if not self._failed:
+                _LOG.warning("the peers cannot be read now: %s; trying again", error)
+            self._failed = True
+            return False
+        self._failed = False
         self._cost = self._clock.now() - begin
         self._peers.update(infos)
         self._tell(infos)
+        return True
 
 
 class _StoppedError(Exception):
@@ -110,7 +127,7 @@ async def serve(
             terms=terms,
         )
         reader = PeerReader(helper, peers, engine.peers_read, clock)
-        await reader.read()
+        await reader.read_first()
         await engine.turn()  # the leases are in force before anybody hears that we serve
         shared = Listener(engine, peers, start.ifindex, clock, reader.soon, room)
         server = await shared.open(listener)

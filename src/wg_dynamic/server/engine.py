@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, to_network
@@ -31,7 +32,7 @@ from wg_dynamic.protocol import (
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.policy import Outcome, Terms, decide, to_release
 from wg_dynamic.server.proxy import HelperProxy
-from wg_dynamic.store.base import LeaseStore, Moment, StoreError
+from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.wireguard.key import peer_label
 
@@ -41,6 +42,12 @@ MAX_BATCH = 1000
 """Requests in one transaction."""
 RECHECK = 30.0
 """Longest wait, seconds: asyncio's clock stands still in suspend, ours does not."""
+STORE_PROBE = 1.0
+"""Seconds between two tries to write when the last one failed."""
+DISK_PATIENCE = 1.0
+"""Seconds that a commit may take before what else is due is looked at, again and again."""
+DISK_SLOW = 5.0
+"""Seconds that a commit may take before the log says so."""
 STORE_RETRY = 5
 """Seconds that a client is asked to wait when the store is away."""
 
@@ -83,6 +90,8 @@ class Engine:
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "store")
         self._store_failed = False
+        self._store_lost = False
+        """The database was removed under us: it is written anew, from the table."""
         self._not_in_force: set[Change] = set()
         """Leases that could not be put into the allowed IPs, and of which the log knows."""
 
@@ -131,7 +140,7 @@ class Engine:
         end = self._table.next_end()
         wait = RECHECK if end is None else min(RECHECK, max(0.0, end - self._clock.now()))
         if self._store_failed:
-            wait = max(wait, 1.0)  # ended leases are due all the time: do not spin on a full disk
+            wait = STORE_PROBE  # ended leases are due all the time: do not spin on a full disk
         self._arrived.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
@@ -221,22 +230,57 @@ class Engine:
 
     async def _commit(self, changes: list[Lease]) -> bool:
         """Make the changes durable; False, and the table as before, when that fails."""
-        if not changes:
-            return True
-        moment = Moment(self._clock.now(), self._clock.wall(), self._boot_id)
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._store.commit, changes, moment)
+            await self._wait_for_disk(loop.run_in_executor(self._thread, self._writing(changes)))
         except StoreError as error:
             self._table.rollback()
             if not self._store_failed:
-                _LOG.error("%s; nothing is granted until it works again", error)
+                _LOG.error(
+                    "%s; nothing is granted, renewed or released until it works again", error
+                )
             self._store_failed = True
+            self._store_lost = self._store_lost or isinstance(error, StoreLostError)
             return False
+        self._store_lost = False
         if self._store_failed:
             _LOG.warning("the lease database works again")
             self._store_failed = False
         return True
+
+    def _writing(self, changes: list[Lease]) -> Callable[[], None]:
+        """What the store has to do for the changes; after a failure, be there any or not."""
+        moment = Moment(self._clock.now(), self._clock.wall(), self._boot_id)
+        if self._store_lost:
+            return partial(self._store.rebuild, list(self._table.all()), moment)
+        if changes or self._store_failed:
+            return partial(self._store.commit, changes, moment)
+        return self._store.look
+
+    async def _wait_for_disk(self, write: asyncio.Future[None]) -> None:
+        """Wait for a write, however long; what ends meanwhile leaves the allowed IPs in time.
+
+        It stays held until the next batch. A renewal counts from when it is on disk: until then
+        its lease ends when it would have without.
+        """
+        begin, told = self._clock.now(), False
+        off: set[bytes] = set()
+        try:
+            while not (await asyncio.wait([write], timeout=DISK_PATIENCE))[0]:
+                now = self._clock.now()
+                if now - begin > DISK_SLOW and not told:
+                    _LOG.error("the lease database takes more than %.0f s to write", DISK_SLOW)
+                    told = True
+                old = [lease for lease in self._table.before().values() if lease is not None]
+                over = [lease for lease in [*self._table.due(now), *old] if lease.is_over(now)]
+                over = [lease for lease in over if not lease.ended and lease.address not in off]
+                await self._helper.change([_change(lease, add=False) for lease in over])
+                off.update(lease.address for lease in over)
+        finally:
+            write.cancel()  # not the thread: it ends in its own time
+        write.result()
+        renewed = [lease for address in off if (lease := self._table.get(address))]
+        await self._put_back(renewed, self._clock.now())
 
     async def _put_on(self, fresh: list[Lease], before: Mapping[bytes, Lease | None]) -> set[bytes]:
         """Into the allowed IPs; the addresses refused there, whose leases were ended again.

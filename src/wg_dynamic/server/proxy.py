@@ -13,6 +13,8 @@ from wg_dynamic.privsep.requests import (
     Change,
     ChangeAllowedIPs,
     Changed,
+    Failed,
+    NextPeers,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -25,21 +27,32 @@ class HelperGoneError(WgDynamicError, EOFError):
     """The helper has closed the channel: there is nobody left to serve for."""
 
 
+class NotReadError(WgDynamicError):
+    """The interface could not be read now: it was changed all the time, say."""
+
+
 class HelperProxy:
     """One request after the other goes out at once; answers come in the same order."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._parts: list[PeerInfo] = []
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the helper said Stop; fails with HelperGoneError when it went."""
         asyncio.get_running_loop().add_reader(channel.fileno(), self._read)
 
     async def read_peers(self) -> list[PeerInfo]:
-        """Dump the interface. Raises HelperGoneError."""
-        peers: list[PeerInfo] = await self._ask(ReadPeers())
-        return peers
+        """Dump the interface; one reading at a time. Raises HelperGoneError, NotReadError."""
+        parts: list[PeerInfo] = []
+        message: object = ReadPeers()
+        while True:
+            answer: Peers | Failed = await self._ask(message)
+            if isinstance(answer, Failed):
+                raise NotReadError(answer.reason)
+            parts += answer.peers
+            if answer.last:
+                return parts
+            message = NextPeers()
 
     async def change(self, changes: Sequence[Change]) -> list[Refusal]:
         """Make the changes; what was refused, by its index. Raises HelperGoneError."""
@@ -78,12 +91,7 @@ class HelperProxy:
             self._fail(error)
 
     def _take(self, message: object) -> None:
-        if isinstance(message, Peers):
-            self._parts += message.peers
-            if message.last:
-                parts, self._parts = self._parts, []
-                self._answer(parts)
-        elif isinstance(message, Changed):
+        if isinstance(message, Peers | Failed | Changed):
             self._answer(message)
         elif isinstance(message, Stop) and not self.stopped.done():
             self.stopped.set_result(None)

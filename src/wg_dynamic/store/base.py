@@ -16,6 +16,10 @@ class StoreSchemaError(StoreError):
     """The store was written by a newer version, or is not a store of leases at all."""
 
 
+class StoreLostError(StoreError):
+    """What is open is no longer what the next start would open: `rebuild` it."""
+
+
 class StoreConflictError(StoreError):
     """A lease in the commit takes an address that another peer holds; nothing was changed."""
 
@@ -54,7 +58,17 @@ class LeaseStore(Protocol):
 
         Raises:
             StoreConflictError: an address is held (not ended) by another peer.
+            StoreLostError: it was removed, or replaced, under our feet.
             StoreError: it could not be made durable.
+        """
+
+    def look(self) -> None:
+        """Raise StoreLostError if it was removed, or replaced, under our feet. Writes nothing."""
+
+    def rebuild(self, leases: Sequence[Lease], moment: Moment) -> None:
+        """After a StoreLostError: open it again, or begin anew where nothing stands, and commit.
+
+        `leases` is everything there is to know. Raises as `commit`.
         """
 
     def close(self) -> None:

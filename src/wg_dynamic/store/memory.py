@@ -37,5 +37,12 @@ class MemoryStore:
         self._rows = rows
         self._boots[moment.boot_id] = moment
 
+    def look(self) -> None:
+        """See LeaseStore."""
+
+    def rebuild(self, leases: Sequence[Lease], moment: Moment) -> None:
+        """See LeaseStore."""
+        self.commit(leases, moment)
+
     def close(self) -> None:
         """See LeaseStore."""

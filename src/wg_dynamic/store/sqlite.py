@@ -2,24 +2,33 @@
 
 The database is locked exclusively while it is open: a second server that is pointed at it is
 refused instead of leasing the same addresses twice.
+
+After a full disk, a failed write or a failed sync, SQLite has undone the transaction, and the next
+one writes and syncs the same places again: the connection stays of use. A file that was removed or
+replaced by another is something else: what is written to it then is on disk, and lost all the same.
+That is looked for before each commit (StoreLostError).
 """
 
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, format_address
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.store.base import (
     Moment,
     StoreConflictError,
     StoreError,
+    StoreLostError,
     StoreSchemaError,
     restored_end,
 )
+from wg_dynamic.store.holder import lock_holder
 
 APPLICATION_ID = 0x77676479
 """'wgdy', in the file's header (PRAGMA application_id): tells our files from others'."""
@@ -29,6 +38,22 @@ _SCRIPTS = tuple(
     files("wg_dynamic.store").joinpath("migrations", name).read_text("ascii") for name in MIGRATIONS
 )
 """Read at import: the process that opens the database may no longer read its own program then."""
+
+_WRITABLE = "expected a file that the service user may write, on a disk that works"
+_ADVICE = {
+    sqlite3.SQLITE_CORRUPT: "restore it from a backup, or move it away to begin anew",
+    sqlite3.SQLITE_NOTADB: "restore it from a backup, or move it away to begin anew",
+    sqlite3.SQLITE_CANTOPEN: "expected a file in a directory that the service user may write in",
+    sqlite3.SQLITE_READONLY: _WRITABLE,
+    sqlite3.SQLITE_IOERR: _WRITABLE,
+    sqlite3.SQLITE_FULL: "make room",
+}
+"""What a person can do, by SQLite's primary result code."""
+_PRIMARY = 0xFF
+"""The part of a result code that _ADVICE knows; the rest says more exactly what happened."""
+_KEY_SIZE = 32
+_NO_FILE = (-1, -1)
+"""Stands for a file that is no longer open: equal to none."""
 
 _PUT = """
 INSERT INTO leases (address, public_key, lease_time, ends_at, boot, ended)
@@ -45,6 +70,10 @@ RETURNING id
 """
 
 
+class _DamageError(ValueError):
+    """A row that no commit of ours has written."""
+
+
 class SqliteStore:
     """One database file. Use it from one thread at a time."""
 
@@ -56,16 +85,21 @@ class SqliteStore:
             StoreError: it cannot be opened, or another process has it open.
         """
         self._path = path
+        self._open()
+
+    def _open(self) -> None:
         with self._errors("open"):
-            self._refuse_others()
+            refuse_others(self._path)
             # One caller at a time is the caller's promise; which thread it is may change.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             with self._errors("open"):
                 self._prepare()
         except BaseException:
             self._db.close()
             raise
+        self._files = self._stat()
+        """The files that are open, as they stood in their directory then."""
 
     def load(self, moment: Moment) -> list[Lease]:
         """See LeaseStore."""
@@ -76,9 +110,11 @@ class SqliteStore:
             for address, key, lease_time, ends_at, boot, ended in self._db.execute(
                 "SELECT address, public_key, lease_time, ends_at, boot, ended FROM leases"
             ):
+                wrong = row_problem(address, key, lease_time, ends_at, ended)
                 if boot not in boots:
-                    msg = f"a lease is of boot {boot}, which is malformed"
-                    raise sqlite3.DatabaseError(msg)
+                    wrong = f"a lease is of the unknown boot {boot}"
+                if wrong:
+                    raise _DamageError(wrong)
                 last = next(reversed(boots.values()))
                 restored = restored_end(ends_at, boots[boot], last, moment)
                 leases.append(Lease(key, address, lease_time, restored, bool(ended)))
@@ -87,6 +123,7 @@ class SqliteStore:
 
     def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
         """See LeaseStore."""
+        self.look()
         with self._errors("write"), self._transaction():
             (boot,) = self._db.execute(
                 _PUT_BOOT, (moment.boot_id, moment.now, moment.wall)
@@ -115,29 +152,73 @@ class SqliteStore:
             rows = [row[0] for row in self._db.execute("PRAGMA integrity_check")]
         return [] if rows == ["ok"] else rows
 
+    def look(self) -> None:
+        """See LeaseStore."""
+        there = self._stat()
+        if there == self._files:
+            return
+        database, log = (old == new for old, new in zip(self._files, there, strict=True))
+        if database and not log:
+            what = "its -wal file was removed under the running server"
+        elif there[0] is None:
+            what = "it was removed under the running server"
+        else:
+            what = "another file was put in its place under the running server"
+        msg = f"cannot write the lease database {self._path}: {what}"
+        raise StoreLostError(msg)
+
+    def rebuild(self, leases: Sequence[Lease], moment: Moment) -> None:
+        """See LeaseStore."""
+        there = self._stat()
+        if there != self._files:
+            self._open_again(there[0])
+        self.commit(leases, moment)
+
     def close(self) -> None:
         """See LeaseStore."""
         self._db.close()
 
-    def _refuse_others(self) -> None:
-        """Look at the file's header alone, before SQLite recovers or checkpoints anything in it."""
-        try:
-            if self._path.stat().st_size == 0:
-                return
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            msg = f"unable to open: {error.strerror}"
-            raise sqlite3.OperationalError(msg) from error
-        uri = f"file:{quote(os.fsencode(self._path))}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as header:
-            (application,) = header.execute("PRAGMA application_id").fetchone()
-        if application != APPLICATION_ID:
+    def _stat(self) -> list[tuple[int, int] | None]:
+        """Which files stand at the paths of the database and of its log."""
+        found: list[tuple[int, int] | None] = []
+        for path in (self._path, Path(f"{self._path}-wal")):
+            try:
+                there = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((there.st_dev, there.st_ino))
+        return found
+
+    def _open_again(self, there: tuple[int, int] | None) -> None:
+        """Open the file that is ours, or a new one where none stands. Raises StoreLostError.
+
+        Until that can be done the old one stays open: it may be put back.
+        """
+        if there is None:
+            self._make_file()
+        elif there != self._files[0]:
             msg = (
-                f"{self._path} is a database of another program, expected one of wg-dynamic: "
-                "give another path"
+                f"cannot write the lease database {self._path}: another file stands in its place;"
+                " move it away to have the leases written anew, or restart the server to use it"
             )
-            raise StoreSchemaError(msg)
+            raise StoreLostError(msg)
+        self._db.close()  # what its log still has goes into it, wherever it is now
+        self._files = [there, _NO_FILE]
+        try:
+            self._open()
+        except StoreError as error:
+            if there is None:
+                self._path.unlink(missing_ok=True)  # made just now, by ourselves
+            raise StoreLostError(str(error)) from error
+
+    def _make_file(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(self._path, flags, 0o600))
+        except OSError as error:
+            msg = f"cannot make the lease database {self._path} anew: {error.strerror}"
+            raise StoreLostError(msg) from error
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 0")
@@ -178,21 +259,65 @@ class SqliteStore:
                 self._db.execute("ROLLBACK")
             raise
 
-    @contextmanager
-    def _errors(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:
-            text = str(error)
-            if isinstance(error, ValueError):  # a message that quotes the damage, or worse
-                text = "malformed beyond words"
-            if "locked" in text:
-                text += "; another wg-dynamic-server has it open: give each its own --database"
-            elif "not a database" in text or "malformed" in text:
-                text += "; restore it from a backup, or move it away to begin anew"
-            elif "unable to open" in text:
-                text += "; expected a file in a directory that the service user may write in"
-            elif "readonly" in text or "I/O" in text:
-                text += "; expected a file that the service user may write, on a disk that works"
-            msg = f"cannot {verb} the lease database {self._path}: {text}"
-            raise StoreError(msg) from error
+    def _errors(self, verb: str) -> AbstractContextManager[None]:
+        return store_errors(verb, self._path)
+
+
+@contextmanager
+def store_errors(verb: str, path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into StoreErrors that say what a person can do."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        text = str(error)
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+        if isinstance(error, _DamageError):
+            text, code = f"malformed; {error}", sqlite3.SQLITE_CORRUPT
+        elif isinstance(error, ValueError):  # a message that quotes the damage, or worse
+            text, code = "malformed beyond words", sqlite3.SQLITE_CORRUPT
+        advice = _ADVICE.get(code, "")
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            holder = lock_holder(path)
+            who = f"another process ({holder})" if holder else "another process"
+            advice = f"{who} has it open: give each server its own --database"
+        msg = f"cannot {verb} the lease database {path}: {text}{advice and '; '}{advice}"
+        raise StoreError(msg) from error
+
+
+def refuse_others(path: Path) -> None:
+    """Look at the file's header alone, before SQLite recovers or checkpoints anything in it.
+
+    Raises:
+        StoreSchemaError: it is another program's. sqlite3.Error: it is no database.
+    """
+    try:
+        if path.stat().st_size == 0:
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        msg = f"unable to open: {error.strerror}"
+        raise sqlite3.OperationalError(msg) from error
+    uri = f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as header:
+        (application,) = header.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        msg = (
+            f"{path} is a database of another program, expected one of wg-dynamic: "
+            "give another path"
+        )
+        raise StoreSchemaError(msg)
+
+
+def row_problem(
+    address: object, public_key: object, lease_time: object, ends_at: object, ended: object
+) -> str:
+    """What is wrong with a row of leases; "" for nothing. Damage does not keep to the schema."""
+    if not isinstance(address, bytes) or len(address) not in (IPV4_SIZE, IPV6_SIZE):
+        return f"the address {address!r} has not 4 or 16 bytes"
+    if not isinstance(public_key, bytes) or len(public_key) != _KEY_SIZE:
+        return f"the public key of {format_address(address)} has not 32 bytes"
+    for what, value in (("lease time", lease_time), ("end", ends_at)):
+        if not isinstance(value, float) or math.isnan(value):
+            return f"the {what} of {format_address(address)} is no number"
+    return "" if ended in (0, 1) else f"{format_address(address)} is neither held nor ended"

@@ -44,13 +44,16 @@ class Verdict:
             self._descriptor = None
 
 
-def go_to_background(daemon: Callable[[Verdict], int], wait: float | None, away: str) -> int:
+def go_to_background(
+    daemon: Callable[[Verdict], int], wait: float | None, away: str, note: str = ""
+) -> int:
     """Run `daemon` in a new session; return the exit status for the foreground.
 
     Args:
         daemon: runs in the background, with the verdict to give; returns its own exit status.
         wait: seconds to wait for the verdict, None for as long as it takes.
         away: what to print when `wait` is over (the exit status is 0 then).
+        note: what to put behind a verdict that all is well.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -69,7 +72,10 @@ def go_to_background(daemon: Callable[[Verdict], int], wait: float | None, away:
         sys.stderr.write("the daemon ended while starting: see its log\n")
         return 1
     status, text = json.loads(line)
-    (sys.stdout if status == 0 else sys.stderr).write(text + "\n")
+    if status == 0:
+        sys.stdout.write(f"{text}{note}\n")
+    else:
+        sys.stderr.write(text + "\n")
     return int(status)
 
 

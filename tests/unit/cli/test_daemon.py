@@ -8,8 +8,10 @@ import pytest
 
 from wg_dynamic.cli import daemon as module
 from wg_dynamic.cli.daemon import (
+    NO_LOG,
     Parser,
     add_daemon_options,
+    log_place,
     network_arguments,
     run_daemon,
     umask,
@@ -44,8 +46,8 @@ def background(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeVerdict, list[Path 
     """Run the background part here and now; where standard error was sent."""
     verdict, targets = FakeVerdict(), list[Path | None]()
 
-    def go(daemon: Callable[[Verdict], int], wait: float | None, away: str) -> int:
-        assert (wait, away) == (5.0, "away")
+    def go(daemon: Callable[[Verdict], int], wait: float | None, away: str, _note: str) -> int:
+        assert (wait, away.partition("; log: ")[0]) == (5.0, "away")
         return daemon(verdict)
 
     monkeypatch.setattr(module, "go_to_background", go)
@@ -191,3 +193,28 @@ def test_what_is_made_is_nobody_else_s() -> None:
         assert os.umask(0) == 0o077
     finally:
         os.umask(old)
+
+
+def test_it_says_where_the_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log_place(Path("/var/log/x.log")) == "/var/log/x.log"
+    monkeypatch.setattr(module, "SYSLOG_SOCKET", tmp_path)
+    assert log_place(None) == "syslog"
+    monkeypatch.setattr(module, "SYSLOG_SOCKET", tmp_path / "log")
+    assert log_place(None) == "nowhere, as there is no /dev/log: use --log-file"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_log_that_goes_nowhere_is_told_even_if_all_is_well(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SYSLOG_SOCKET", tmp_path if there else tmp_path / "log")
+    told: list[str] = []
+
+    def go(_daemon: object, _wait: object, *texts: str) -> int:
+        told.extend(texts)
+        return 0
+
+    monkeypatch.setattr(module, "go_to_background", go)
+    run_daemon("wg-x", parse(), lambda *_: 0, 5.0, "away")
+    where = "syslog" if there else NO_LOG
+    assert told == [f"away; log: {where}", "" if there else f"; log: {where}"]

@@ -7,9 +7,9 @@ from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.helper.allowed_ips import AllowedIPs
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import Change, PeerInfo, Refusal
-from wg_dynamic.wireguard.control import WireGuardError
+from wg_dynamic.wireguard.control import WireGuardError, WireGuardGoneError
 from wg_dynamic.wireguard.device import Peer
 
 ALICE, BOB, NOBODY = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -198,3 +198,55 @@ def test_when_wireguard_fails_the_ledger_names_too_much_rather_than_too_little(
     wireguard.error = None
     allowed_ips.read()
     assert ledger.entries(ALLOWED_IP) == [entry("10.44.0.6")]
+
+
+def test_what_cannot_be_written_down_is_refused_and_the_rest_is_done(
+    allowed_ips: AllowedIPs,
+    wireguard: FakeWireGuard,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allowed_ips.change([add("10.44.0.7"), add("10.44.0.10")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_append", full)
+        assert allowed_ips.change([off("10.44.0.7"), add("10.44.0.8"), add("10.44.0.7", BOB)]) == [
+            Refusal(1, "no room"),
+            Refusal(2, "no room"),
+        ]
+        assert wireguard.allowed_ips(ALICE).isdisjoint({"10.44.0.7/32", "10.44.0.8/32"})
+        assert ledger.entries(ALLOWED_IP) == [entry("10.44.0.10")]
+        # It was ours until just now, and the file says so still.
+        assert allowed_ips.change([add("10.44.0.7")]) == []
+    assert "10.44.0.7/32" in wireguard.allowed_ips(ALICE)
+    assert allowed_ips.change([add("10.44.0.8")]) == []
+    assert "10.44.0.8/32" in wireguard.allowed_ips(ALICE)
+
+
+def full(*_: object) -> None:
+    msg = "no room"
+    raise LedgerError(msg)
+
+
+def test_without_a_reading_nothing_is_added_and_what_ends_is_taken_off(
+    wireguard: FakeWireGuard, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    allowed_ips = AllowedIPs(wireguard, ledger, POOLS, clock)
+    allowed_ips.change([add("10.44.0.7")])
+    clock.pass_time(60.0)
+
+    def changing() -> None:
+        msg = "changed during each of 8 dumps"
+        raise WireGuardError(msg)
+
+    monkeypatch.setattr(wireguard, "device", changing)
+    assert allowed_ips.change([add("10.44.0.8"), off("10.44.0.7")]) == [
+        Refusal(0, "changed during each of 8 dumps")
+    ]
+    assert "10.44.0.7/32" not in wireguard.allowed_ips(ALICE)
+
+
+def test_without_an_interface_nothing_is_changed(wireguard: FakeWireGuard, ledger: Ledger) -> None:
+    wireguard.gone = True
+    with pytest.raises(WireGuardGoneError):
+        AllowedIPs(wireguard, ledger, POOLS, FakeClock()).change([add("10.44.0.8")])

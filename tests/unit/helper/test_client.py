@@ -23,7 +23,7 @@ from wg_dynamic.helper.client import (
 )
 from wg_dynamic.netlink.control import Address, Event, Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
-from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger
+from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import (
     AddressSetting,
     Applied,
@@ -463,3 +463,25 @@ def test_name_servers_are_read(tmp_path: Path) -> None:
     assert read_name_servers(path) == tuple(map(parse_address, expected))
     with suppress(OSError):
         assert read_name_servers(tmp_path) == ()
+
+
+def test_a_ledger_that_takes_nothing_stops_no_reconnection(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add", full)
+        for up in (False, True):
+            world.interfaces.set_up(world.link.ifindex, up=up)
+            assert world.deliver()
+        assert world.channel.sent == [LinkState(up=False), LinkState(up=True)]
+        assert "fe80::/128" not in world.routes()
+        world.helper.answer(Connect(), world.channel)
+    assert caplog.text.count("cannot restore wg0: no room") == 1
+    world.helper.answer(Connect(), world.channel)
+    assert "fe80::/128" in world.routes()
+
+
+def full(*_: object) -> None:
+    msg = "no room"
+    raise LedgerError(msg)

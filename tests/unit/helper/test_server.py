@@ -26,7 +26,7 @@ from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PoolTerms, Reserva
 from wg_dynamic.netlink.control import Address, Event, Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.codec import MessageCodec
-from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import (
     MAX_PEERS_PREFIXES,
     SERVER_REPLIES,
@@ -34,6 +34,8 @@ from wg_dynamic.privsep.requests import (
     ChangeAllowedIPs,
     Changed,
     Exclusion,
+    Failed,
+    NextPeers,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -43,6 +45,7 @@ from wg_dynamic.privsep.requests import (
     TermsPart,
 )
 from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Peer
 
 ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
@@ -474,3 +477,49 @@ def test_what_cannot_be_restored_is_told(
     world.interfaces.remove_address(world.link.ifindex, FE80)
     assert world.deliver()
     assert "cannot restore wg0: set address fe80::/64: Cannot allocate memory" in caplog.text
+
+
+def test_many_peers_are_told_one_part_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_PEERS_PREFIXES", 4)
+    world.open()
+    bob = bytes([2]) * 32
+    world.wireguard.put_peer(Peer(bob, (parse_prefix("fe80::b/128"),)))
+    world.helper.answer(ReadPeers(), world.channel)
+    world.helper.answer(NextPeers(), world.channel)
+    world.helper.answer(NextPeers(), world.channel)  # nobody does
+    peers = [PeerInfo(k, (parse_prefix(a),), ()) for k, a in ((ALICE, "fe80::a"), (bob, "fe80::b"))]
+    assert world.channel.sent == [
+        Peers((peers[0],), last=False),
+        Peers((peers[1],), last=True),
+        Peers((), last=True),
+    ]
+
+
+def test_a_reading_that_fails_is_told(world: World) -> None:
+    world.open()
+    world.wireguard.error = WireGuardError("changed during each of 8 dumps")
+    world.helper.answer(ReadPeers(), world.channel)
+    assert world.channel.sent == [Failed("changed during each of 8 dumps")]
+
+
+def test_what_could_not_be_put_right_is_tried_again_at_the_next_reading(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add", full)
+        world.interfaces.set_up(world.link.ifindex, up=False)
+        world.interfaces.set_up(world.link.ifindex, up=True)
+        assert world.deliver()
+        world.helper.answer(ReadPeers(), world.channel)
+        assert world.routes() == set()
+    assert caplog.text.count("cannot restore wg0: no room") == 1
+    world.helper.answer(ReadPeers(), world.channel)
+    assert world.routes() == set(POOLS)
+
+
+def full(*_: object) -> None:
+    msg = "no room"
+    raise LedgerError(msg)

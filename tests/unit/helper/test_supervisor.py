@@ -461,3 +461,23 @@ def test_stop_signals_are_read_from_a_descriptor() -> None:
         os.close(signal.set_wakeup_fd(-1))
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_one_that_has_served_and_cannot_go_on_is_started_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.run(
+        lambda: world.say(Ready()),
+        lambda: world.say(Fatal("no \x1b[31mdatabase\n")),
+        lambda: world.say(Ready()),
+        world.stop,
+        world.die,
+    )
+    assert not world.supervisor.failed
+    assert world.role.got == ["ready", "ready"]
+    assert "cannot go on (no ?[31mdatabase?); a new one in 0.5 s" in caplog.text
+
+
+def test_what_a_network_process_says_is_made_printable(world: World) -> None:
+    world.run(lambda: world.say(Fatal("no \x1b[31mdatabase\n")))
+    assert world.role.got == ["no ?[31mdatabase?"]

@@ -214,11 +214,9 @@ def test_a_closed_ledger_takes_nothing_in(ledger: Ledger) -> None:
     ledger.close()
     with pytest.raises(LedgerError, match="is closed"):
         ledger.add(allowed_ip())
-    with pytest.raises(LedgerError, match="is closed"):
-        ledger.remove(address())
+    ledger.remove(address())  # said in the log only
     assert allowed_ip() not in ledger
-    assert address() in ledger
-    ledger.add(address())  # nothing new
+    ledger.add(address())  # nothing new: the file names it still
 
 
 # --- damage ------------------------------------------------------------------------------------
@@ -286,16 +284,46 @@ def test_what_could_not_be_written_may_not_be_set(
     assert reopened(path) == [address("10.0.0.1/32"), address("10.0.0.4/32")]
 
 
-def test_what_could_not_be_struck_out_is_still_named(
+def test_what_could_not_be_struck_out_is_struck_out_when_there_is_room(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.add(address("10.0.0.1/32"), address("10.0.0.2/32"), allowed_ip())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", FullDisk(5))
+        ledger.remove(address("10.0.0.1/32"))
+        ledger.remove(allowed_ip())
+        ledger.remove()
+    assert ledger.entries(ADDRESS) == [address("10.0.0.2/32")], "what is off is off"
+    assert "- " not in path.read_text(), "a line too many, never one too few"
+    assert caplog.text.count("No space left on device: what was taken off") == 1
+    ledger.remove()
+    assert reopened(path) == [address("10.0.0.2/32")]
+    assert caplog.text.count("can be written again") == 1
+
+
+def test_what_the_file_names_still_is_set_again_without_room(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.add(address(), allowed_ip())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", FullDisk(5))
+        ledger.remove(address())
+        ledger.add(address())
+        with pytest.raises(LedgerError, match="No space left"):
+            ledger.add(address(), address("10.0.0.9/32"))
+        assert address("10.0.0.9/32") not in ledger
+    ledger.remove()
+    assert address() in ledger
+    assert set(reopened(path)) == {address(), allowed_ip()}
+
+
+def test_the_last_line_is_struck_out_without_room(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.add(address())
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", FullDisk(5))
-        with pytest.raises(LedgerError, match="No space left"):
-            ledger.remove(address())
-    assert address() in ledger
-    assert reopened(path) == [address()]
+    monkeypatch.setattr(os, "write", FullDisk(0))
+    ledger.remove(address())
+    assert path.stat().st_size == 0
 
 
 def test_without_room_for_a_compact_file_the_old_one_serves(

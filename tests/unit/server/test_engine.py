@@ -278,6 +278,57 @@ async def test_a_store_that_fails_is_not_asked_all_the_time(
     assert server.journal.count("take off 192.0.2.7") == 1
 
 
+async def test_a_database_that_was_removed_is_written_anew_unasked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "STORE_PROBE", 0.0)
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        await server.request(BOB, "192.0.2.8")
+        server.store.lost = True
+        server.engine.peers_read(server.allowed_ips.read())  # as it comes now and then
+        await until(lambda: not server.store.lost)
+        await until(lambda: "works again" in caplog.text)
+    assert server.stored() == server.in_force() == {"192.0.2.7": ALICE, "192.0.2.8": BOB}
+    assert caplog.text.count("it was removed; nothing is granted") == 1
+
+
+async def test_a_removed_database_that_cannot_be_made_anew_grants_nothing() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.lost = server.store.fails = True
+        for _ in range(2):
+            assert (await server.request(BOB)).errno is ErrorCode.STORE_DOWN
+        server.store.fails = False
+        assert ips(await server.request(BOB, "192.0.2.8")) == ["192.0.2.8"]
+    assert server.stored() == server.in_force() == {"192.0.2.7": ALICE, "192.0.2.8": BOB}
+
+
+async def test_while_a_commit_hangs_what_ends_leaves_the_allowed_ips_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "DISK_PATIENCE", 0.0)
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        await server.request(BOB, "192.0.2.8")
+        server.clock.pass_time(LEASE_TIME - 1.0)
+        server.store.hangs.clear()
+        renewal = server.submit(ALICE, request_for("192.0.2.7"))
+        await a_while()
+        assert server.in_force() == {"192.0.2.7": ALICE, "192.0.2.8": BOB}
+        server.clock.pass_time(6.0)
+        await until(lambda: not server.in_force())  # a renewal counts from when it is on disk
+        server.store.hangs.set()
+        assert (await renewal).errno is ErrorCode.SUCCESS
+        assert server.in_force() == {"192.0.2.7": ALICE}
+        await server.read_peers()
+    assert server.stored() == server.held() == {"192.0.2.7": ALICE}
+    assert caplog.text.count("takes more than 5 s to write") == 1
+
+
 async def test_a_source_that_became_another_peers_is_not_permitted() -> None:
     server = Server()
     async with server.running():

@@ -17,6 +17,8 @@ from wg_dynamic.privsep.requests import (
     Change,
     ChangeAllowedIPs,
     Changed,
+    Failed,
+    NextPeers,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -25,7 +27,7 @@ from wg_dynamic.privsep.requests import (
     ServerStart,
     Stop,
 )
-from wg_dynamic.server.proxy import HelperGoneError, HelperProxy
+from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 
 ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
 
@@ -75,6 +77,7 @@ async def test_peers_that_come_in_parts_are_returned_whole(ends: Ends) -> None:
         ends.helper.send(Peers((alice,), last=False))
         await a_while()
         assert not reading.done()
+        assert ends.asked() == NextPeers()
         ends.helper.send(Peers((bob,), last=True))
     assert reading.result() == [alice, bob]
     proxy.close()
@@ -217,3 +220,24 @@ async def test_after_close_the_channel_can_still_be_told_why(ends: Ends) -> None
     proxy.close()
     ends.ours.send(Ready())
     assert ends.asked() == Ready()
+
+
+async def test_a_reading_that_fails_is_told_and_the_next_one_begins_anew(ends: Ends) -> None:
+    proxy = HelperProxy(ends.ours)
+
+    async def fail() -> None:
+        with pytest.raises(NotReadError, match="changed all the time"):
+            await proxy.read_peers()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail())
+        await a_while()
+        ends.helper.send(Peers((PeerInfo(ALICE, (), ()),), last=False))
+        await a_while()
+        ends.helper.send(Failed("changed all the time"))
+    async with asyncio.TaskGroup() as group:
+        again = group.create_task(proxy.read_peers())
+        await a_while()
+        ends.helper.send(Peers((), last=True))
+    assert again.result() == []
+    proxy.close()

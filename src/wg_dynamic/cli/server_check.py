@@ -1,0 +1,33 @@
+"""The process that reads a lease database for --check-store. Started by the command only."""
+
+import sys
+from pathlib import Path
+
+from wg_dynamic.cli.network import run_network_process
+from wg_dynamic.privsep.channel import Channel
+from wg_dynamic.privsep.requests import (
+    CHECK_REPLIES,
+    CHECK_REQUESTS,
+    MAX_TEXT,
+    Checked,
+    CheckStore,
+    Finding,
+)
+from wg_dynamic.store.check import check_database
+
+MAX_FINDINGS = 100
+"""Problems that are told one by one: a database of a million leases may have as many."""
+
+
+def _work(channel: Channel) -> None:
+    asked, _ = channel.wait_for(CheckStore)
+    summary, problems = check_database(Path(asked.database))
+    for problem in problems[:MAX_FINDINGS]:
+        channel.send(Finding(problem[:MAX_TEXT]))
+    channel.send(Checked(summary[:MAX_TEXT], len(problems)))
+
+
+if __name__ == "__main__":
+    sys.exit(
+        run_network_process("wg-dynamic-server", sys.argv, CHECK_REPLIES, CHECK_REQUESTS, _work)
+    )
