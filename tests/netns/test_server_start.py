@@ -194,7 +194,9 @@ def test_two_servers_do_not_share_a_database(lab: Lab, database: Path) -> None:
         ["wg-dynamic-server", "wg0", "--pool", "10.45.0.0/24", "--database", str(database)],
         check=False,
     )
-    check_refusal(done, 3, "another wg-dynamic-server has it open: give each its own --database")
+    check_refusal(
+        done, 3, r"another process \(.*PID \d+\) has it open: give each server its own --database"
+    )
 
 
 def test_the_command_line_is_checked_before_anything_else(
