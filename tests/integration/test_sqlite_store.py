@@ -316,3 +316,26 @@ def test_a_second_store_in_one_process_is_refused_and_takes_no_lock_away(path: P
         SqliteStore(path)
     assert f", PID {os.getpid()}) has it open" in open_elsewhere(path)
     store.close()
+
+
+def test_a_power_cut_in_a_checkpoint_leaves_a_database_that_opens(
+    path: Path, tmp_path: Path
+) -> None:
+    """The first page was written back and says how long the file will be; the rest was not."""
+    clock = FakeClock()
+    store = SqliteStore(path)
+    lease = Lease(bytes(32), bytes([192, 0, 2, 7]), 3600.0, clock.now() + 3600.0)
+    store.commit([lease], clock.moment())
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        shutil.copy(file, cut)
+    store.close()
+    pages = 28  # fileformat2 section 1.3.9: size of the file in pages, big-endian
+    content = bytearray((cut / path.name).read_bytes())
+    content[pages : pages + 4] = (1000).to_bytes(4, "big")
+    (cut / path.name).write_bytes(content)
+    again = SqliteStore(cut / path.name)
+    assert again.load(clock.moment()) == [lease]
+    assert again.check() == []
+    again.close()
