@@ -1,6 +1,6 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns kernel format lock clean
+.PHONY: help demo test check netns soak kernel format lock clean
 CHECKS := format lint types imports map words spelling docs
 
 help: ## show this
@@ -18,6 +18,9 @@ check: ## what to run before each commit: under a minute, without root
 
 netns: ## only the tests with namespaces and real WireGuard (root)
 	@tools/stages netns
+
+soak: ## kill the server under load for an hour, and record it in bench/results (root)
+	@tools/stages soak
 
 kernel: ## the control suites on Debian's own kernels, in QEMU: slow, not part of test (root)
 	@tools/stages kernel

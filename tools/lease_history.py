@@ -23,6 +23,14 @@ class Holding:
     address: str
     since: float
     until: float
+    given_up: bool = False
+    """`until` is when the client gave it up, and not what was promised."""
+
+    def give_up(self, at: float) -> None:
+        """The client goes by it no more, if it still did."""
+        if self.until > at:
+            self.until = at
+            self.given_up = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class History:
         self.acknowledged = 0
         """Addresses in replies, renewals included."""
         self.renewed = 0
+        self.expired = 0
+        """Leases that ended because their time was over."""
         self._current: dict[tuple[str, int], Holding] = {}
         """What each client goes by, of each family; it may be over."""
         self._recent: list[Holding] = []
@@ -87,7 +97,7 @@ class History:
             if wish in ("0.0.0.0", "::", holding.address):  # noqa: S104 - any address, no binding
                 request.expected.append(holding)
             else:
-                holding.until = at
+                holding.give_up(at)
 
     def released(self, peer: str, at: float) -> None:
         """A release of all addresses leaves the client."""
@@ -95,7 +105,7 @@ class History:
         for number in (4, 6):
             holding = self._current.get((peer, number))
             if holding is not None:
-                holding.until = min(holding.until, at)
+                holding.give_up(at)
 
     def told(self, peer: str, at: float, addresses: Mapping[str, float]) -> None:
         """The reply arrives: addresses and their valid_time. {} for a release or an error."""
@@ -108,7 +118,7 @@ class History:
                     f"not renewed: {holding.address} is {peer}'s until {holding.until:.3f},"
                     f" and was left out of the reply at {at:.3f}"
                 )
-                holding.until = at
+                holding.give_up(at)
         for address, valid_time in addresses.items():
             self.acknowledged += 1
             self._acknowledge(peer, address, at, request.at + valid_time)
@@ -124,7 +134,9 @@ class History:
                 holding.until = until
                 self.renewed += 1
                 return
-            holding.until = at
+            holding.give_up(at)
+        elif holding is not None and not holding.given_up:
+            self.expired += 1
         holding = Holding(peer, address, at, until)
         self._current[peer, family(address)] = holding
         self._recent.append(holding)

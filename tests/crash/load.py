@@ -53,6 +53,8 @@ class Asker:
         self.connected = False
         self.again_at = 0.0
         """When to connect, or to ask, again; CLOCK_BOOTTIME."""
+        self.away_until = 0.0
+        """Until when it is not heard of."""
 
     def connect(self) -> None:
         """Begin a connection; what becomes of it, `on_ready` sees."""
@@ -162,13 +164,14 @@ class Load:
         self, host: Host, peers: Sequence[Peer], history: History, chance: random.Random
     ) -> None:
         self.askers = [Asker(peer, host, history, chance) for peer in peers]
+        self._chance = chance
         self._selector = selectors.DefaultSelector()
 
     def run(self, until: float) -> None:
         """Ask until a time (CLOCK_BOOTTIME)."""
         while (now := _CLOCK.now()) < until:
             for asker in self.askers:
-                if asker.again_at > now:
+                if max(asker.again_at, asker.away_until) > now:
                     continue
                 if asker.connection is None:
                     self._connect(asker)
@@ -186,6 +189,12 @@ class Load:
         for asker in self.askers:
             self._forget(asker)
             asker.again_at = 0.0
+
+    def send_away(self, until: float) -> None:
+        """One peer is not heard of until a time, and its leases may end."""
+        asker = self._chance.choice(self.askers)
+        self._forget(asker)
+        asker.away_until = until
 
     def close(self) -> None:
         """End all connections."""

@@ -39,6 +39,8 @@ STATIC_INSIDE = "10.44.0.9/32"
 """An address inside the pool that the administrator gave to the first peer."""
 RECOVERY = 1.0
 """Seconds after the server says that it serves until the allowed IPs are right."""
+AWAY = 120.0
+"""Seconds for which a peer that went away is not heard of."""
 KINDS = ("network", "helper", "both")
 UNMEASURED = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 """A killed process leaves no data, and measuring makes each start slower."""
@@ -83,6 +85,7 @@ class Storm:
         seed: int,
         peers: int = 12,
         life: tuple[float, float] = (0.02, 0.3),
+        absence: float = 0.0,
         options: Sequence[str] = (),
     ) -> None:
         """Make hub, peers and server; nothing runs yet.
@@ -93,11 +96,13 @@ class Storm:
             seed: of all that is random.
             peers: how many.
             life: seconds of load before a kill, least and most.
+            absence: how likely it is in each round that one peer goes away for two minutes.
             options: more for the server.
         """
         self.seed = seed
         self.chance = random.Random(seed)  # noqa: S311 - whom to kill, and when
         self.life = life
+        self.absence = absence
         self.kills: Counter[str] = Counter()
         self.recovery = 0.0
         """Longest time, seconds, from "serving" to allowed IPs that were right."""
@@ -116,6 +121,8 @@ class Storm:
 
     def round(self) -> None:
         """Load, kill, look, recover, look. Raises StormError."""
+        if self.chance.random() < self.absence:
+            self.load.send_away(_CLOCK.now() + AWAY)
         self.load.run(_CLOCK.now() + self.chance.uniform(*self.life))
         kind = self._choose()
         self.kills[kind] += 1

@@ -68,6 +68,17 @@ def test_what_the_client_gave_up_may_go_to_another_at_once() -> None:
     assert [holding.peer for holding in history.holdings(7.0)] == ["bob", "dave"]
 
 
+def test_leases_that_ended_by_time_are_counted() -> None:
+    history = History()
+    granted(history, "alice", ONE)
+    history.released("alice", 5.0)
+    history.told("alice", 5.0, {})
+    granted(history, "alice", ONE, asked=10.0, told=11.0)
+    assert history.expired == 0
+    granted(history, "alice", ONE, asked=71.0, told=72.0)
+    assert history.expired == 1
+
+
 def test_a_second_holder_is_found() -> None:
     history = History()
     granted(history, "alice", ONE)
