@@ -30,6 +30,16 @@ def prepare_state_directory(database: Path, root: Path, account: Account) -> Non
             os.fchown(descriptor, account.uid, account.gid)
         finally:
             os.close(descriptor)
+        _sync(directory.parent)
     except OSError as error:
         msg = f"cannot prepare {directory} for the lease database: {error.strerror}"
         raise ConfigError(msg) from error
+
+
+def _sync(directory: Path) -> None:
+    """Put a directory's entries on the disk: SQLite does it for its files, not for their parent."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
