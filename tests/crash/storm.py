@@ -86,6 +86,7 @@ class Storm:
         peers: int = 12,
         life: tuple[float, float] = (0.02, 0.3),
         absence: float = 0.0,
+        pools: Sequence[str] = POOLS,
         options: Sequence[str] = (),
     ) -> None:
         """Make hub, peers and server; nothing runs yet.
@@ -97,7 +98,8 @@ class Storm:
             peers: how many.
             life: seconds of load before a kill, least and most.
             absence: how likely it is in each round that one peer goes away for two minutes.
-            options: more for the server.
+            pools: of the server.
+            options: more for it.
         """
         self.seed = seed
         self.chance = random.Random(seed)  # noqa: S311 - whom to kill, and when
@@ -108,8 +110,8 @@ class Storm:
         """Longest time, seconds, from "serving" to allowed IPs that were right."""
         self.history = History()
         self.hub, members, self.static = _make_hub(lab, peers)
-        pools = [word for pool in POOLS for word in ("--pool", pool)]
-        self.server = StormServer(self.hub, database, *pools, *options)
+        words = [word for pool in pools for word in ("--pool", pool)]
+        self.server = StormServer(self.hub, database, *words, *options)
         self.load = Load(members[0], members[1], self.history, self.chance)
         self._served = 0
         """Network processes that this helper has brought to serve."""
