@@ -12,9 +12,11 @@ import pytest
 
 from tests.crash.storm import STATIC_INSIDE, Storm, StormError
 from tools.netlab import Lab
+from wg_dynamic.system.clock import SystemClock
 
 pytestmark = pytest.mark.netns
 
+_CLOCK = SystemClock()
 KILLS = 50
 SEED = int(os.environ.get("WG_DYNAMIC_CRASH_SEED") or secrets.randbits(32))
 """Another one in each run; a failure names it."""
@@ -44,6 +46,8 @@ class Sabotaged(Storm):
             self.found.append(str(error))
 
     def _choose(self) -> str:
+        while not any(":" in held.address for held in self.history.holdings(_CLOCK.now())):
+            self.load.run(_CLOCK.now() + 0.2)  # something has to be there to be lost
         return "both"
 
     def _kill(self, kind: str) -> None:
@@ -62,6 +66,7 @@ def test_the_storm_notices_what_is_planted(lab: Lab, database: Path) -> None:
     storm = Sabotaged(lab, database)
     storm.start()
     storm.round()
+    assert len(storm.found) == 2, storm.found
     kill, recovery = storm.found
     assert f"seed {SEED}, after 1 kills" in kill
     assert re.search("lost: fd00:44::.* the database does not have it", kill)
