@@ -138,7 +138,7 @@ def missing_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -
 def own_addresses(pools: Sequence[Pool], addresses: Iterable[Address]) -> tuple[bytes, ...]:
     """The machine's own addresses inside the pools: never leased."""
     found = {a.prefix.packed for a in addresses}
-    return tuple(sorted(p for p in found if any(pool.position(p) is not None for pool in pools)))
+    return tuple(sorted(p for p in found if any(pool.leases(p) for pool in pools)))
 
 
 def holds(pools: Iterable[Pool], prefix: Prefix) -> bool:

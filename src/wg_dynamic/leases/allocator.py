@@ -1,76 +1,128 @@
 """Choose a free address at random, at the same cost however full the pool is. Knows no time.
 
-The pool's positions are thought of as an array that is kept permuted so that all free positions
-stand in front: choosing is picking an index below the count of free ones, taking and freeing is
-a swap across that border (Fisher and Yates). Only what stands away from its own place is stored.
-A free position whose own place lies in front stands there: so no more is stored than two entries
-for each taken one, however many came and went, and a /64 costs no more than its leases do.
+While no more than a quarter of a large pool is taken, a random position is free more often than
+not, and nothing is stored: what is taken is looked up where the leases are. Beyond that, and in
+small pools always, the positions stand in an array that is kept permuted so that all free ones
+are in front: choosing is picking an index below the count of free ones, taking and freeing is a
+swap across that border (Fisher and Yates). That costs 8 bytes for each address of the pool, which
+is 32 for each one taken at the most.
 """
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Collection, Iterator
 
-from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.space import Space
+
+SMALL_SIZE = 1 << 16
+"""Pools up to here always have the array: half a megabyte."""
+DENSE_SHARE = 4
+"""The array is made when one in so many addresses is taken; it goes at half of that."""
+MAX_SIZE = 1 << 32
+"""What the array can number; of a larger pool no quarter is ever taken."""
+TRIES = 64
+"""Random positions in a pool without array before they are tried one after the other."""
 
 
 class Allocator:
-    """The free addresses of one pool."""
+    """The free addresses of one space.
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.free_count = pool.size
-        self._at: dict[int, int] = {}
-        """Index in the permuted array -> position, where they differ."""
-        self._index: dict[int, int] = {}
-        """Position -> index in the permuted array, where they differ."""
+    The caller keeps what is taken and says when that changed.
+    """
+
+    def __init__(self, space: Space, taken: Collection[bytes]) -> None:
+        """`taken` may hold foreign addresses too; it is looked into, and never changed."""
+        self.space = space
+        self._taken = taken
+        self._order: array[int] | None = None
+        """Index -> position, the free ones in front."""
+        self._index: array[int] = array("I")
+        """Position -> index."""
+        self.free_count = space.size
+        if space.size <= SMALL_SIZE or taken:
+            self._count()
+
+    def holds(self, address: bytes) -> bool:
+        """Whether the address is one of the space, free or not."""
+        return self.space.position(address) is not None
 
     def is_free(self, address: bytes) -> bool:
-        """Whether the address is in the pool and not taken."""
-        position = self.pool.position(address)
-        return position is not None and self._index.get(position, position) < self.free_count
+        """Whether the address is one of the space and not taken."""
+        return address not in self._taken and self.holds(address)
 
-    def take(self, address: bytes) -> bool:
-        """Mark an address as taken; False when it was, or is not of this pool."""
-        position = self.pool.position(address)
-        if position is None or not self.is_free(address):
-            return False
+    def took(self, address: bytes) -> None:
+        """An address, maybe a foreign one, has become one of `taken`."""
+        position = self.space.position(address)
+        if position is None:
+            return
         self.free_count -= 1
-        self._swap(self._index.get(position, position), self.free_count)
-        return True
+        if self._order is not None:
+            self._swap(self._order, position, self.free_count)
+        elif self._is_dense(DENSE_SHARE):
+            self._count()
 
-    def free(self, address: bytes) -> bool:
-        """Mark an address as free again; False when it was, or is not of this pool."""
-        position = self.pool.position(address)
-        if position is None or self.is_free(address):
-            return False
-        border = self.free_count
-        self._swap(self._index.get(position, position), border)
+    def freed(self, address: bytes) -> None:
+        """An address, maybe a foreign one, is one of `taken` no more."""
+        position = self.space.position(address)
+        if position is None:
+            return
+        if self._order is not None:
+            self._swap(self._order, position, self.free_count)
         self.free_count += 1
-        if position < border:
-            self._swap(border, position)  # home; what lent it the place has its own behind
-        if self._index.get(border, border) < border:
-            self._swap(border, self._index[border])  # its own place is in front now
-        return True
+        if self.space.size > SMALL_SIZE and not self._is_dense(2 * DENSE_SHARE):
+            self._order, self._index = None, array("I")
 
     def choose(self, random_below: Callable[[int], int]) -> bytes | None:
-        """A free address (still free afterwards), None when the pool is full.
+        """A free address (still free afterwards), None when there is none.
 
         `random_below(n)` gives 0 to n - 1, each as likely.
         """
-        return None if self.free_count == 0 else self.free_address(random_below(self.free_count))
+        if self.free_count == 0:
+            return None
+        if self._order is not None:
+            return self.space.address(self._order[random_below(self.free_count)])
+        for _ in range(TRIES):
+            address = self.space.address(random_below(self.space.size))
+            if address not in self._taken:
+                return address
+        return next(self.walk(random_below))
 
-    def free_address(self, index: int) -> bytes:
-        """The free address at an index below `free_count`: each at one, in no order."""
-        return self.pool.address(self._at.get(index, index))
+    def walk(self, random_below: Callable[[int], int]) -> Iterator[bytes]:
+        """Every free address, each once, from a random one on."""
+        if self._order is not None:
+            count = self.free_count
+            begin = random_below(count) if count else 0
+            for step in range(count):
+                yield self.space.address(self._order[(begin + step) % count])
+            return
+        begin = random_below(self.space.size)
+        for step in range(self.space.size):
+            address = self.space.address((begin + step) % self.space.size)
+            if address not in self._taken:
+                yield address
 
-    def _swap(self, one: int, other: int) -> None:
-        first, second = self._at.get(one, one), self._at.get(other, other)
-        self._put(one, second)
-        self._put(other, first)
+    def _is_dense(self, share: int) -> bool:
+        """Whether more than one in `share` addresses is taken."""
+        size = self.space.size
+        return size < MAX_SIZE and (size - self.free_count) * share > size
 
-    def _put(self, index: int, position: int) -> None:
-        if index == position:
-            self._at.pop(index, None)
-            self._index.pop(position, None)
-        else:
-            self._at[index] = position
-            self._index[position] = index
+    def _count(self) -> None:
+        """Look through `taken`, and make the array if it is worth it."""
+        positions = [
+            position
+            for address in self._taken
+            if (position := self.space.position(address)) is not None
+        ]
+        size = self.space.size
+        self.free_count = size - len(positions)
+        if size > SMALL_SIZE and not self._is_dense(DENSE_SHARE):
+            return
+        self._order = array("I", range(size))
+        self._index = array("I", range(size))
+        for taken, position in enumerate(positions, 1):
+            self._swap(self._order, position, size - taken)
+
+    def _swap(self, order: "array[int]", position: int, border: int) -> None:
+        """Let a position change places with the one at the border."""
+        index, other = self._index[position], order[border]
+        order[index], order[border] = other, position
+        self._index[other], self._index[position] = index, border

@@ -10,46 +10,53 @@ IPV6_MAX_LENGTH = 128
 ANYCAST_COUNT = 128
 """Highest interface identifiers of an IPv6 subnet, reserved for anycast (RFC 2526 section 2)."""
 ANYCAST_MAX_LENGTH = 64
+EUI64_LENGTH = 64
+EUI64_ANYCAST = 0xFDFF_FFFF_FFFF_FF80
+"""Where the same stand in a /64, whose identifiers have the form of EUI-64, in which the bit that
+would make them universal is clear (RFC 2526 section 2): fdff:ffff:ffff:ff80 to the end of fdff."""
 SUBNET_MIN_HOST_BITS = 2
 """Networks with fewer host bits have no network and broadcast address (RFC 3021, RFC 6164)."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """One network to lease from. Positions run from 0 to `size` - 1 in address order."""
+    """One network to lease from."""
 
     network: Prefix
 
-    @property
-    def first(self) -> int:
-        """The lowest address that may be leased, as a number."""
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """What may be leased, as numbers: (lowest, highest) of each stretch, in order.
+
+        Left out are the network's own address (IPv6: the subnet-router anycast address, RFC 4291
+        section 2.6.1), the broadcast address, and the anycast addresses of RFC 2526; of a /64 in
+        both forms that it defines, for there are hosts that know only the older one.
+        """
+        size = len(self.network.packed)
+        host_bits = size * 8 - self.network.length
         base = int.from_bytes(self.network.packed, "big")
-        return base + (1 if self._host_bits >= SUBNET_MIN_HOST_BITS else 0)
-
-    @property
-    def size(self) -> int:
-        """How many addresses may be leased, exclusions not counted."""
-        if self._host_bits < SUBNET_MIN_HOST_BITS:
-            return 1 << self._host_bits
+        end = base + (1 << host_bits) - 1
+        if host_bits < SUBNET_MIN_HOST_BITS:
+            return ((base, end),)
         if self.network.is_ipv4:
-            return (1 << self._host_bits) - 2
-        anycast = ANYCAST_COUNT if self.network.length <= ANYCAST_MAX_LENGTH else 0
-        return (1 << self._host_bits) - 1 - anycast
+            return ((base + 1, end - 1),)
+        if self.network.length > ANYCAST_MAX_LENGTH:
+            return ((base + 1, end),)
+        end -= ANYCAST_COUNT
+        if self.network.length < EUI64_LENGTH:
+            return ((base + 1, end),)
+        anycast = base + EUI64_ANYCAST
+        return ((base + 1, anycast - 1), (anycast + ANYCAST_COUNT, end))
 
-    @property
-    def _host_bits(self) -> int:
-        return len(self.network.packed) * 8 - self.network.length
-
-    def address(self, position: int) -> bytes:
-        """The packed address at a position."""
-        return (self.first + position).to_bytes(len(self.network.packed), "big")
-
-    def position(self, address: bytes) -> int | None:
-        """Where an address stands; None when this pool does not lease it."""
+    def leases(self, address: bytes) -> bool:
+        """Whether this pool leases the address, exclusions not counted."""
         if len(address) != len(self.network.packed):
-            return None
-        position = int.from_bytes(address, "big") - self.first
-        return position if 0 <= position < self.size else None
+            return False
+        number = int.from_bytes(address, "big")
+        return any(first <= number <= last for first, last in self.stretches())
+
+    def covers(self, address: bytes) -> bool:
+        """Whether the address is in the network, be it one that is never leased."""
+        return self.network.covers(Prefix(address, len(address) * 8))
 
 
 def parse_pool(text: str) -> Pool:
@@ -116,4 +123,4 @@ def check_pools(pools: Iterable[Pool]) -> None:
 
 def find_pool(pools: Iterable[Pool], address: bytes) -> Pool | None:
     """The pool that leases an address; None when none does."""
-    return next((pool for pool in pools if pool.position(address) is not None), None)
+    return next((pool for pool in pools if pool.leases(address)), None)

@@ -1,42 +1,62 @@
 """All leases in memory: by address, by peer, and by when they end. Pure; the store is elsewhere.
 
-An address is free (nobody ever had it), remembered (its lease ended; kept for the peer that had
-it), or held. Every change goes through `put`, which writes into a journal, so that a batch whose
-commit fails is undone as a whole.
+An address is free (nobody has it, or had it of late), remembered (its lease ended; kept for the
+peer that had it), in quarantine (that peer declined it), or held. Every change goes through `put`
+and `forget`, which write into a journal, so that a batch whose commit fails is undone as a whole.
+
+A million leases are to fit: an entry costs about 260 bytes (tests/scale), its key and address
+included. So a lease is kept packed, and a peer by the hash of its key.
 """
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from math import isinf
 
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE
 from wg_dynamic.leases.allocator import Allocator
-from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.calendar import Calendar
+from wg_dynamic.leases.lease import Lease, pack_lease, row_ends_at, row_is_held, unpack_lease
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.space import Space
+from wg_dynamic.leases.terms import AddressRange
 
-Journal = list[tuple[bytes, Lease | None, int | None]]
-"""(address, what stood there before, its turn as a memory), in the order of the changes."""
+Journal = list[tuple[bytes, Lease | None]]
+"""(address, what stood there before), in the order of the changes."""
 
 
 class LeaseTable:
     """Every lease and memory of one server."""
 
-    def __init__(self, pools: Iterable[Pool], excluded: Iterable[bytes] = ()) -> None:
-        self.allocators = [Allocator(pool) for pool in pools]
-        self._excluded = frozenset(excluded)
-        for address in self._excluded:
-            for allocator in self.allocators:
-                allocator.take(address)
-        self._leases: dict[bytes, Lease] = {}
-        self._of_peer: dict[bytes, set[bytes]] = {}
-        self._remembered: dict[int, dict[bytes, int]] = {IPV4_SIZE: {}, IPV6_SIZE: {}}
-        """Of each family, the memories that a newcomer may get: address -> turn, in that order."""
-        self._turn = 0
-        """Counts endings: the memory with the lowest ended first."""
+    def __init__(
+        self,
+        pools: Iterable[Pool],
+        excluded: Iterable[bytes | AddressRange] = (),
+        *,
+        grace_time: float = 0.0,
+    ) -> None:
+        """A table without leases.
+
+        Args:
+            pools: leased from in this order.
+            excluded: what they do not lease, be it in a pool or not.
+            grace_time: seconds for which an address that ended is given to nobody else.
+        """
+        self._rows: dict[bytes, bytes] = {}
+        holes = [
+            one if isinstance(one, AddressRange) else AddressRange(one, one) for one in excluded
+        ]
+        self.allocators = [Allocator(Space(pool, holes), self._rows.keys()) for pool in pools]
+        self._grace_time = grace_time
+        self._of_peer: dict[int, bytes | tuple[bytes, ...]] = {}
+        """Hash of a public key -> its only address, or its addresses."""
+        self._ends = Calendar(self._end_of_held)
+        """Leases that are held and will end."""
+        self._memories = {size: Calendar(self._end_of_memory) for size in (IPV4_SIZE, IPV6_SIZE)}
+        """Of each family, the memories that a newcomer may get."""
+        self._remembered = dict.fromkeys(self._memories, 0)
+        """How many those are."""
         self._held = 0
         """How many leases have not ended."""
-        self._ends: list[tuple[float, bytes]] = []
-        """Heap of (ends_at, address); entries that a renewal made stale are dropped lazily."""
         self._journal: Journal = []
 
     def __len__(self) -> int:
@@ -45,48 +65,70 @@ class LeaseTable:
 
     def get(self, address: bytes) -> Lease | None:
         """The lease or memory at an address."""
-        return self._leases.get(address)
+        row = self._rows.get(address)
+        return None if row is None else unpack_lease(address, row)
 
     def of_peer(self, public_key: bytes) -> list[Lease]:
         """Every lease and memory of a peer, in no order."""
-        return [self._leases[address] for address in self._of_peer.get(public_key, ())]
+        found = self._of_peer.get(_short(public_key), ())
+        addresses = (found,) if isinstance(found, bytes) else found
+        leases = (unpack_lease(address, self._rows[address]) for address in addresses)
+        return [lease for lease in leases if lease.public_key == public_key]
 
     def held(self) -> Iterator[Lease]:
         """Every lease that has not ended."""
-        return (lease for lease in self._leases.values() if not lease.ended)
+        return (
+            unpack_lease(address, row) for address, row in self._rows.items() if row_is_held(row)
+        )
 
     def all(self) -> Iterable[Lease]:
         """Every lease and memory."""
-        return self._leases.values()
+        return (unpack_lease(address, row) for address, row in self._rows.items())
 
-    def is_available(self, address: bytes, public_key: bytes) -> bool:
-        """Whether the address may be leased to this peer now: free, or remembered, or its own."""
-        lease = self._leases.get(address)
-        if lease is not None:
-            return self._is_ours(address) and (lease.ended or lease.public_key == public_key)
-        return any(allocator.is_free(address) for allocator in self.allocators)
+    def is_vacant(self, address: bytes, public_key: bytes) -> bool:
+        """Whether no other peer holds the address, whatever the pools say."""
+        lease = self.get(address)
+        return lease is None or lease.ended or lease.public_key == public_key
+
+    def is_available(self, address: bytes, public_key: bytes, now: float) -> bool:
+        """Whether the pools lease the address and this peer may get it now.
+
+        It is free, or its own, or remembered for another peer for longer than the grace time. One
+        that was declined is nobody's before its quarantine ends.
+        """
+        if not self._is_ours(address):
+            return False
+        lease = self.get(address)
+        if lease is None:
+            return True
+        if lease.public_key == public_key and not lease.declined:
+            return True
+        return lease.ended and now >= lease.ends_at + self._grace_time
 
     def is_kept_for_another(self, address: bytes, public_key: bytes) -> bool:
         """Whether it is remembered for another peer, and its pool has others to give."""
-        lease = self._leases.get(address)
-        if lease is None or not lease.ended or lease.public_key == public_key:
+        lease = self.get(address)
+        if lease is None or not lease.ended or lease.declined or lease.public_key == public_key:
             return False
         return any(
-            allocator.free_count > 0
-            for allocator in self.allocators
-            if allocator.pool.position(address) is not None
+            allocator.free_count > 0 for allocator in self.allocators if allocator.holds(address)
         )
 
     def choose(
-        self, *, ipv4: bool, usable: Callable[[bytes], bool], random_below: Callable[[int], int]
+        self,
+        now: float,
+        *,
+        ipv4: bool,
+        usable: Callable[[bytes], bool],
+        random_below: Callable[[int], int],
     ) -> bytes | None:
         """An address for a newcomer: a free one at random, else the longest-ended memory.
 
-        `usable` may refuse an address (a fence). After `PROBES` refusals the free addresses, and
-        then the memories, are walked.
+        The first pool with room gives it. `usable` may refuse an address (a fence). After `PROBES`
+        refusals the free addresses, and then the memories, are walked.
         """
         for allocator in self.allocators:
-            if allocator.pool.network.is_ipv4 is not ipv4:
+            if allocator.space.is_ipv4 is not ipv4:
                 continue
             for _ in range(PROBES):
                 address = allocator.choose(random_below)
@@ -95,40 +137,52 @@ class LeaseTable:
                 if usable(address):
                     return address
             else:
-                address = self._walk(allocator, usable, random_below)
+                walk = islice(allocator.walk(random_below), WALK_LIMIT)
+                address = next(filter(usable, walk), None)
                 if address is not None:
                     return address
-        memories = islice(self._remembered[IPV4_SIZE if ipv4 else IPV6_SIZE], WALK_LIMIT)
-        return next(filter(usable, memories), None)
+        return self._oldest_memory(now, usable, IPV4_SIZE if ipv4 else IPV6_SIZE)
+
+    def excess(self, public_key: bytes, limit: int, now: float) -> list[bytes]:
+        """The memories of a peer beyond so many of a family, the longest-ended ones.
+
+        What is in quarantine is none, and not counted.
+        """
+        found = []
+        over = [one for one in self.of_peer(public_key) if one.ended]
+        for size in (IPV4_SIZE, IPV6_SIZE):
+            memories = [
+                lease
+                for lease in over
+                if len(lease.address) == size and not lease.is_in_quarantine(now)
+            ]
+            memories.sort(key=lambda lease: lease.ends_at)
+            found += [lease.address for lease in memories[: max(0, len(memories) - limit)]]
+        return found
 
     def put(self, lease: Lease) -> None:
         """Set what stands at the lease's address."""
-        address = lease.address
-        turn = self._remembered[len(address)].get(address)
-        self._journal.append((address, self._leases.get(address), turn))
+        self._journal.append((lease.address, self.get(lease.address)))
         self._set(lease)
+
+    def forget(self, address: bytes) -> None:
+        """Make the address free; nothing happens when it is."""
+        lease = self.get(address)
+        if lease is not None:
+            self._journal.append((address, lease))
+            self._remove(lease)
 
     def due(self, now: float) -> list[Lease]:
         """Leases past their end that have not been ended; they stay until `put` ends them.
 
         The same lease is returned by each call until then.
         """
-        over: dict[bytes, Lease] = {}  # a rollback may leave a lease in the heap twice
-        while self._ends and self._ends[0][0] <= now:
-            entry = heapq.heappop(self._ends)
-            if self._is_current(entry):
-                over[entry[1]] = self._leases[entry[1]]
-        for lease in over.values():
-            heapq.heappush(self._ends, (lease.ends_at, lease.address))
-        return list(over.values())
+        return [unpack_lease(address, self._rows[address]) for address in self._ends.until(now)]
 
     def next_end(self) -> float | None:
         """When the next lease ends; None when none will."""
-        while self._ends:
-            if self._is_current(self._ends[0]):
-                return self._ends[0][0]
-            heapq.heappop(self._ends)
-        return None
+        first = self._ends.first()
+        return None if first is None else first[0]
 
     def begin(self) -> None:
         """Start a batch: what follows can be undone by `rollback`."""
@@ -137,90 +191,106 @@ class LeaseTable:
     def before(self) -> dict[bytes, Lease | None]:
         """What stood at every address changed since `begin`, before its first change."""
         first: dict[bytes, Lease | None] = {}
-        for address, old, _ in self._journal:
+        for address, old in self._journal:
             first.setdefault(address, old)
         return first
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""
-        unsorted: set[int] = set()
-        for address, old, turn in reversed(self._journal):
-            if old is None:
-                self._remove(address)
-            else:
+        for address, old in reversed(self._journal):
+            current = self.get(address)
+            if old is not None:
                 self._set(old)
-            if turn is not None:
-                self._remembered[len(address)][address] = turn
-                unsorted.add(len(address))
-        for size in unsorted:
-            turns = self._remembered[size]
-            self._remembered[size] = dict(sorted(turns.items(), key=lambda item: item[1]))
+            elif current is not None:
+                self._remove(current)
         self._journal = []
 
     def _set(self, lease: Lease) -> None:
-        address = lease.address
-        old = self._leases.get(address)
+        address, old = lease.address, self.get(lease.address)
+        if old is not None:
+            self._uncount(old)
+        if old is None or old.public_key != lease.public_key:
+            if old is not None:
+                self._unlink(old)
+            self._link(lease)
+        self._rows[address] = pack_lease(lease)
         if old is None:
             for allocator in self.allocators:
-                allocator.take(address)
-        else:
-            self._unlink(old)
-        self._leases[address] = lease
-        self._of_peer.setdefault(lease.public_key, set()).add(address)
+                allocator.took(address)
+        changed = old is None or old.ended != lease.ended or old.ends_at != lease.ends_at
+        is_new = changed and not isinf(lease.ends_at)
         if not lease.ended:
             self._held += 1
-            if old is None or old.ended or old.ends_at != lease.ends_at:
-                self._push_end(lease)
+            if is_new:
+                self._ends.add(address, lease.ends_at, self._held)
         elif self._is_ours(address):
-            self._turn += 1
-            self._remembered[len(address)][address] = self._turn
+            size = len(address)
+            self._remembered[size] += 1
+            if is_new:
+                self._memories[size].add(address, lease.ends_at, self._remembered[size])
 
-    def _remove(self, address: bytes) -> None:
-        self._unlink(self._leases.pop(address))
-        if address not in self._excluded:
-            for allocator in self.allocators:
-                allocator.free(address)
+    def _remove(self, lease: Lease) -> None:
+        self._uncount(lease)
+        self._unlink(lease)
+        del self._rows[lease.address]
+        for allocator in self.allocators:
+            allocator.freed(lease.address)
+
+    def _uncount(self, lease: Lease) -> None:
+        if not lease.ended:
+            self._held -= 1
+        elif self._is_ours(lease.address):
+            self._remembered[len(lease.address)] -= 1
+
+    def _link(self, lease: Lease) -> None:
+        short = _short(lease.public_key)
+        there = self._of_peer.get(short, ())
+        others = (there,) if isinstance(there, bytes) else there
+        self._of_peer[short] = (*others, lease.address) if others else lease.address
 
     def _unlink(self, lease: Lease) -> None:
-        addresses = self._of_peer[lease.public_key]
-        addresses.discard(lease.address)
-        if not addresses:
-            del self._of_peer[lease.public_key]
-        self._remembered[len(lease.address)].pop(lease.address, None)
-        self._held -= not lease.ended
+        short = _short(lease.public_key)
+        there = self._of_peer[short]
+        others = () if isinstance(there, bytes) else there
+        left = tuple(address for address in others if address != lease.address)
+        if not left:
+            del self._of_peer[short]
+        else:
+            self._of_peer[short] = left if len(left) > 1 else left[0]
 
-    def _push_end(self, lease: Lease) -> None:
-        heapq.heappush(self._ends, (lease.ends_at, lease.address))
-        if len(self._ends) > 2 * self._held + STALE_ENDS:  # a peer may renew as often as it likes
-            self._ends = list({entry for entry in self._ends if self._is_current(entry)})
-            heapq.heapify(self._ends)
+    def _end_of_held(self, address: bytes) -> float | None:
+        row = self._rows.get(address)
+        return row_ends_at(row) if row is not None and row_is_held(row) else None
 
-    def _is_current(self, entry: tuple[float, bytes]) -> bool:
-        lease = self._leases.get(entry[1])
-        return lease is not None and not lease.ended and lease.ends_at == entry[0]
+    def _end_of_memory(self, address: bytes) -> float | None:
+        row = self._rows.get(address)
+        return None if row is None or row_is_held(row) else row_ends_at(row)
 
-    def _is_ours(self, address: bytes) -> bool:
-        """Whether the address is one that the pools lease."""
-        return address not in self._excluded and any(
-            allocator.pool.position(address) is not None for allocator in self.allocators
-        )
-
-    @staticmethod
-    def _walk(
-        allocator: Allocator, usable: Callable[[bytes], bool], random_below: Callable[[int], int]
+    def _oldest_memory(
+        self, now: float, usable: Callable[[bytes], bool], size: int
     ) -> bytes | None:
-        count = allocator.free_count
-        begin = random_below(count)  # beyond the limit, who asks again looks elsewhere
-        for step in range(min(count, WALK_LIMIT)):
-            address = allocator.free_address((begin + step) % count)
+        for address in islice(self._memories[size].walk(), WALK_LIMIT):
+            if row_ends_at(self._rows[address]) + self._grace_time > now:
+                return None  # and so are all that come after it
             if usable(address):
                 return address
         return None
+
+    def _is_ours(self, address: bytes) -> bool:
+        """Whether the address is one that the pools lease."""
+        return any(allocator.holds(address) for allocator in self.allocators)
+
+
+def _short(public_key: bytes) -> int:
+    """What stands for a key where there are a million: 32 bytes in memory instead of 80.
+
+    Two keys may share one (2**-60), so whoever uses it looks at the whole key as well. Python
+    salts the hash: nobody outside can look for such a pair.
+    """
+    return hash(public_key) & ((1 << 60) - 1)
 
 
 PROBES = 64
 """Random choices before the pool is walked: at half the pool fenced, 2**-64 of all requests."""
 WALK_LIMIT = 1 << 16
 """Addresses looked at in a walk: bounds the time that one request may take."""
-STALE_ENDS = 64
-"""Stale entries in the heap of ends, beside as many as there are leases, before it is made anew."""

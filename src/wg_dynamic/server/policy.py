@@ -7,7 +7,7 @@ table, commits it, and rolls the table back when that fails.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from wg_dynamic.address import IPV4_SIZE
+from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.protocol.errors import ErrorCode
@@ -64,7 +64,7 @@ def decide(
     if any(families.count(family) > MAX_PER_FAMILY for family in families):
         return Outcome(code=ErrorCode.QUOTA_EXCEEDED)
     for wish in wishes or _any_of_each(table):
-        address = _choose(table, public_key, wish, terms, wish_or_nothing=wish_or_nothing)
+        address = _choose(table, public_key, wish, terms, now, wish_or_nothing=wish_or_nothing)
         if address is None:
             refused = wish_or_nothing and any(wish)
             code = ErrorCode.UNAVAILABLE if refused else ErrorCode.EXHAUSTED
@@ -79,18 +79,24 @@ def decide(
 
 
 def _any_of_each(table: LeaseTable) -> list[bytes]:
-    sizes = {len(allocator.pool.network.packed) for allocator in table.allocators}
+    sizes = {IPV4_SIZE if allocator.space.is_ipv4 else IPV6_SIZE for allocator in table.allocators}
     return [bytes(size) for size in sorted(sizes)]
 
 
 def _choose(
-    table: LeaseTable, public_key: bytes, wish: bytes, terms: Terms, *, wish_or_nothing: bool
+    table: LeaseTable,
+    public_key: bytes,
+    wish: bytes,
+    terms: Terms,
+    now: float,
+    *,
+    wish_or_nothing: bool,
 ) -> bytes | None:
     def usable(address: bytes) -> bool:
         return terms.is_open(address, public_key)
 
     def takes(address: bytes) -> bool:
-        return table.is_available(address, public_key) and usable(address)
+        return table.is_available(address, public_key, now) and usable(address)
 
     if any(wish):
         if takes(wish) and not table.is_kept_for_another(wish, public_key):
@@ -103,6 +109,7 @@ def _choose(
         if takes(lease.address):
             return lease.address
     return table.choose(
+        now,
         ipv4=len(wish) == IPV4_SIZE,
         usable=usable,
         random_below=terms.random_below,

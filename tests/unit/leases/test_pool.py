@@ -13,39 +13,60 @@ from wg_dynamic.leases.pool import (
 
 
 @pytest.mark.parametrize(
-    ("network", "first", "last", "size"),
+    ("network", "stretches"),
     [
-        ("10.0.0.0/24", "10.0.0.1", "10.0.0.254", 254),
-        ("10.0.0.0/30", "10.0.0.1", "10.0.0.2", 2),
-        ("10.0.0.4/31", "10.0.0.4", "10.0.0.5", 2),  # RFC 3021
-        ("10.0.0.4/32", "10.0.0.4", "10.0.0.4", 1),
-        ("10.0.0.0/8", "10.0.0.1", "10.255.255.254", (1 << 24) - 2),
-        ("fd00::/64", "fd00::1", "fd00::ffff:ffff:ffff:ff7f", (1 << 64) - 129),
-        ("fd00::/48", "fd00::1", "fd00::ffff:ffff:ffff:ffff:ff7f", (1 << 80) - 129),
-        ("fd00::/65", "fd00::1", "fd00::7fff:ffff:ffff:ffff", (1 << 63) - 1),
-        ("fd00::/120", "fd00::1", "fd00::ff", 255),
-        ("fd00::/126", "fd00::1", "fd00::3", 3),
-        ("fd00::4/127", "fd00::4", "fd00::5", 2),  # RFC 6164
-        ("fd00::4/128", "fd00::4", "fd00::4", 1),
+        ("10.0.0.0/24", ["10.0.0.1-10.0.0.254"]),
+        ("10.0.0.0/30", ["10.0.0.1-10.0.0.2"]),
+        ("10.0.0.4/31", ["10.0.0.4-10.0.0.5"]),  # RFC 3021
+        ("10.0.0.4/32", ["10.0.0.4-10.0.0.4"]),
+        (
+            "fd00::/64",  # RFC 2526: identifiers in the form of EUI-64, and the older form
+            [
+                "fd00::1-fd00::fdff:ffff:ffff:ff7f",
+                "fd00::fe00:0:0:0-fd00::ffff:ffff:ffff:ff7f",
+            ],
+        ),
+        ("fd00::/48", ["fd00::1-fd00::ffff:ffff:ffff:ffff:ff7f"]),
+        ("fd00::/65", ["fd00::1-fd00::7fff:ffff:ffff:ffff"]),
+        ("fd00::/120", ["fd00::1-fd00::ff"]),
+        ("fd00::/126", ["fd00::1-fd00::3"]),
+        ("fd00::4/127", ["fd00::4-fd00::5"]),  # RFC 6164
+        ("fd00::4/128", ["fd00::4-fd00::4"]),
     ],
 )
 def test_a_pool_leases_all_but_network_broadcast_and_anycast(
-    network: str, first: str, last: str, size: int
+    network: str, stretches: list[str]
 ) -> None:
     pool = parse_pool(network)
-    assert pool.size == size
-    assert format_address(pool.address(0)) == first
-    assert format_address(pool.address(size - 1)) == last
-    assert pool.position(parse_address(first)) == 0
-    assert pool.position(parse_address(last)) == size - 1
+    size = len(pool.network.packed)
+    found = [
+        "-".join(format_address(number.to_bytes(size, "big")) for number in stretch)
+        for stretch in pool.stretches()
+    ]
+    assert found == stretches
+    for stretch in pool.stretches():
+        for number in stretch:
+            assert pool.leases(number.to_bytes(size, "big"))
 
 
-def test_what_lies_outside_has_no_position() -> None:
+def test_what_lies_outside_is_not_leased() -> None:
     pool = parse_pool("10.0.0.0/30")
     for text in ("10.0.0.0", "10.0.0.3", "9.255.255.255", "::1", "255.255.255.255"):
-        assert pool.position(parse_address(text)) is None
-    assert parse_pool("fd00::/126").position(parse_address("fd00::")) is None
-    assert parse_pool("fd00::/64").position(parse_address("fd00::ffff:ffff:ffff:ff80")) is None
+        assert not pool.leases(parse_address(text))
+    assert not parse_pool("fd00::/126").leases(parse_address("fd00::"))
+    for text in (
+        "fd00::ffff:ffff:ffff:ff80",
+        "fd00::fdff:ffff:ffff:ff80",
+        "fd00::fdff:ffff:ffff:ffff",
+    ):
+        assert not parse_pool("fd00::/64").leases(parse_address(text))
+
+
+def test_a_pool_covers_what_it_never_leases_too() -> None:
+    pool = parse_pool("10.0.0.0/30")
+    assert pool.covers(parse_address("10.0.0.3"))
+    assert not pool.covers(parse_address("10.0.0.4"))
+    assert not pool.covers(parse_address("fd00::"))
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """All leases together: who has what, what is due, what a newcomer gets, and undoing it all."""
 
 from collections.abc import Iterable
+from math import inf
 from random import Random
 
 import pytest
 
 from wg_dynamic.address import format_address, parse_address
 from wg_dynamic.leases import table as module
+from wg_dynamic.leases.calendar import STALE_ENTRIES
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.leases.table import PROBES, STALE_ENDS, LeaseTable
+from wg_dynamic.leases.table import PROBES, LeaseTable
+from wg_dynamic.leases.terms import AddressRange
 
 ALICE, BOB = b"a" * 32, b"b" * 32
 SMALL = "10.0.0.0/29"
@@ -30,10 +33,16 @@ def a_lease(
 
 
 def choose(
-    table: LeaseTable, *, ipv4: bool = True, fenced: Iterable[str] = (), seed: int = 0
+    table: LeaseTable,
+    *,
+    ipv4: bool = True,
+    fenced: Iterable[str] = (),
+    seed: int = 0,
+    now: float = 1e6,
 ) -> str | None:
     closed = {parse_address(text) for text in fenced}
     address = table.choose(
+        now,
         ipv4=ipv4,
         usable=lambda address: address not in closed,
         random_below=Random(seed).randrange,  # noqa: S311 - not a secret
@@ -42,8 +51,9 @@ def choose(
 
 
 def fill(table: LeaseTable, numbers: Iterable[int], *, ended: bool = False) -> None:
-    for n in numbers:
-        table.put(a_lease(f"10.0.0.{n}", ends_at=100.0 + n, ended=ended))
+    """The later in `numbers`, the later it ends."""
+    for turn, n in enumerate(numbers):
+        table.put(a_lease(f"10.0.0.{n}", ends_at=100.0 + turn, ended=ended))
 
 
 # --- who has what ------------------------------------------------------------------------------
@@ -116,23 +126,23 @@ def test_what_is_free_or_remembered_or_ones_own_is_available() -> None:
         ("10.9.9.9", False, False),
         ("fd00::1", False, False),
     ]:
-        assert table.is_available(parse_address(text), ALICE) is to_alice
-        assert table.is_available(parse_address(text), BOB) is to_bob
+        assert table.is_available(parse_address(text), ALICE, 1e6) is to_alice
+        assert table.is_available(parse_address(text), BOB, 1e6) is to_bob
 
 
 def test_an_excluded_address_is_available_to_nobody_not_even_to_its_holder() -> None:
     table = a_table(excluded=["10.0.0.1", "10.0.0.2", "192.0.2.1"])
     table.put(a_lease("10.0.0.1"))
     for text in ("10.0.0.1", "10.0.0.2", "192.0.2.1"):
-        assert not table.is_available(parse_address(text), ALICE)
+        assert not table.is_available(parse_address(text), ALICE, 1e6)
 
 
 def test_what_was_leased_from_a_pool_that_is_gone_is_available_to_nobody() -> None:
     table = a_table()
     table.put(a_lease("192.0.2.1"))
     table.put(a_lease("192.0.2.2", ended=True))
-    assert not table.is_available(parse_address("192.0.2.1"), ALICE)
-    assert not table.is_available(parse_address("192.0.2.2"), BOB)
+    assert not table.is_available(parse_address("192.0.2.1"), ALICE, 1e6)
+    assert not table.is_available(parse_address("192.0.2.2"), BOB, 1e6)
     fill(table, range(1, 7))
     assert choose(table) is None
 
@@ -191,6 +201,7 @@ def test_a_fenced_address_is_passed_over(seed: int) -> None:
 def test_the_only_open_address_of_a_wide_pool_is_found() -> None:
     table = a_table("10.0.0.0/20")
     found = table.choose(
+        0.0,
         ipv4=True,
         usable=lambda address: address == parse_address("10.0.9.9"),
         random_below=Random(1).randrange,  # noqa: S311 - not a secret
@@ -217,7 +228,7 @@ def test_how_long_is_looked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         looked.append(address)
         return False
 
-    assert table.choose(ipv4=True, usable=fence, random_below=Random(1).randrange) is None  # noqa: S311
+    assert table.choose(1e6, ipv4=True, usable=fence, random_below=Random(1).randrange) is None  # noqa: S311
     assert len(looked) == PROBES + 10 + 10
 
 
@@ -230,7 +241,7 @@ def test_a_full_pool_is_not_walked_for_its_one_fenced_address() -> None:
         looked.append(address)
         return False
 
-    assert table.choose(ipv4=True, usable=fence, random_below=lambda _: 0) is None
+    assert table.choose(0.0, ipv4=True, usable=fence, random_below=lambda _: 0) is None
     assert set(looked) == {parse_address("10.0.0.254")}
     assert len(looked) == PROBES + 1
 
@@ -258,9 +269,11 @@ def test_a_lease_is_due_from_its_end_until_it_was_ended() -> None:
 
 def test_leases_are_due_in_the_order_of_their_ends() -> None:
     table = a_table()
-    fill(table, [5, 1, 3])
+    for n in (5, 1, 3, 90):
+        table.put(a_lease(f"10.0.0.{n % 7}", ends_at=100.0 + n))
     assert [lease.ends_at for lease in table.due(104.0)] == [101.0, 103.0]
     assert table.next_end() == 101.0
+    assert [lease.ends_at for lease in table.due(190.0)] == [101.0, 103.0, 105.0, 190.0]
 
 
 def test_a_renewal_puts_the_end_off() -> None:
@@ -285,7 +298,7 @@ def test_many_renewals_leave_little_behind() -> None:
     table = a_table()
     for n in range(2_000):
         table.put(a_lease(ends_at=100.0 + n))
-    assert len(table._ends) <= 2 * len(table) + STALE_ENDS
+    assert len(table._ends) <= 2 * len(table) + STALE_ENTRIES
     assert table.next_end() == 2_099.0
 
 
@@ -318,7 +331,7 @@ def test_a_rollback_undoes_the_batch_and_no_more() -> None:
     assert table.of_peer(BOB) == []
     assert list(table.held()) == [a_lease("10.0.0.1", ALICE)]
     assert table.get(parse_address("10.0.0.2")) == a_lease("10.0.0.2", ALICE, ended=True)
-    assert table.is_available(parse_address("10.0.0.3"), ALICE)
+    assert table.is_available(parse_address("10.0.0.3"), ALICE, 1e6)
     assert table.before() == {}
     table.rollback()  # nothing is left to undo
     assert len(table) == 1
@@ -336,8 +349,8 @@ def test_a_rolled_back_renewal_is_due_once() -> None:
 
 def test_a_rolled_back_takeover_leaves_the_memories_in_their_order() -> None:
     table = a_table("10.0.0.0/31")
-    table.put(a_lease("10.0.0.0", ended=True))
-    table.put(a_lease("10.0.0.1", ended=True))
+    table.put(a_lease("10.0.0.0", ended=True, ends_at=100.0))
+    table.put(a_lease("10.0.0.1", ended=True, ends_at=101.0))
     table.begin()
     table.put(a_lease("10.0.0.0", BOB))
     table.rollback()
@@ -361,5 +374,111 @@ def test_rollbacks_for_ever_leave_little_behind() -> None:
         table.put(a_lease("fd00::1", ends_at=200.0 + n))
         table.put(a_lease(f"fd00::ff:{n:x}", BOB))
         table.rollback()
-    assert len(table._ends) <= 2 * len(table) + STALE_ENDS
-    assert len(table.allocators[0]._at) <= 2
+    assert len(table._ends) <= 2 * len(table) + STALE_ENTRIES
+    assert table.allocators[0].free_count == table.allocators[0].space.size - 1
+
+
+# --- grace, quarantine, memories that are too many ----------------------------------------------
+
+
+def test_an_ended_address_is_given_to_nobody_else_in_its_grace_time() -> None:
+    table = LeaseTable([parse_pool("10.0.0.0/31")], grace_time=60.0)
+    first, second = (parse_address(text) for text in ("10.0.0.0", "10.0.0.1"))
+    table.put(a_lease("10.0.0.0", ended=True, ends_at=100.0))
+    table.put(a_lease("10.0.0.1", ended=True, ends_at=110.0))
+    assert choose(table, now=159.9) is None
+    assert not table.is_available(first, BOB, 159.9)
+    assert table.is_available(first, ALICE, 159.9)
+    assert table.is_available(first, BOB, 160.0)
+    assert not table.is_available(second, BOB, 160.0)
+    assert choose(table, now=160.0) == "10.0.0.0"
+
+
+def test_a_declined_address_is_given_to_nobody_in_its_quarantine() -> None:
+    table = a_table("10.0.0.0/31")
+    table.put(a_lease("10.0.0.0").decline(500.0))
+    table.put(a_lease("10.0.0.1"))
+    address = parse_address("10.0.0.0")
+    for key in (ALICE, BOB):
+        assert not table.is_available(address, key, 499.0)
+        assert table.is_available(address, key, 500.0)
+    assert not table.is_kept_for_another(address, BOB)
+    assert choose(table, now=499.0) is None
+    assert choose(table, now=500.0) == "10.0.0.0"
+
+
+def test_memories_beyond_the_limit_are_the_longest_ended_of_each_family() -> None:
+    table = a_table(SMALL, "fd00::/64")
+    fill(table, [1, 2, 3, 4], ended=True)
+    table.put(a_lease("10.0.0.5"))
+    table.put(a_lease("10.0.0.6").decline(1e7))
+    table.put(a_lease("fd00::1", ended=True))
+    assert table.excess(ALICE, 2, 1e6) == [parse_address(f"10.0.0.{n}") for n in (1, 2)]
+    assert table.excess(ALICE, 4, 1e6) == []
+    assert table.excess(BOB, 0, 1e6) == []
+    assert parse_address("10.0.0.6") in table.excess(ALICE, 0, 1e8)
+
+
+def test_a_forgotten_memory_is_free() -> None:
+    table = a_table("10.0.0.0/32")
+    table.put(a_lease("10.0.0.0", ended=True))
+    table.forget(parse_address("10.0.0.0"))
+    table.forget(parse_address("10.0.0.0"))
+    assert table.of_peer(ALICE) == []
+    assert not table.is_kept_for_another(parse_address("10.0.0.0"), BOB)
+    assert choose(table, now=0.0) == "10.0.0.0"
+
+
+def test_a_rollback_brings_a_forgotten_memory_back() -> None:
+    table = a_table("10.0.0.0/32")
+    memory = a_lease("10.0.0.0", ended=True)
+    table.put(memory)
+    table.begin()
+    table.forget(memory.address)
+    table.put(a_lease("10.0.0.0", BOB))
+    table.rollback()
+    assert table.of_peer(ALICE) == [memory]
+    assert table.before() == {}
+
+
+def test_a_lease_without_end_never_is_due() -> None:
+    table = a_table()
+    forever = Lease(ALICE, parse_address("10.0.0.1"), inf, inf)
+    table.put(forever)
+    assert table.next_end() is None
+    assert table.due(1e18) == []
+    assert table.get(forever.address) == forever
+
+
+def test_an_address_is_vacant_unless_another_peer_holds_it() -> None:
+    table = a_table(excluded=["10.0.0.1"])
+    address = parse_address("10.0.0.1")
+    assert table.is_vacant(address, BOB)
+    table.put(a_lease("10.0.0.1"))
+    assert table.is_vacant(address, ALICE)
+    assert not table.is_vacant(address, BOB)
+    table.put(a_lease("10.0.0.1", ended=True))
+    assert table.is_vacant(address, BOB)
+
+
+def test_half_a_64_is_excluded_in_no_time() -> None:
+    half = AddressRange(parse_address("fd00::"), parse_address("fd00::7fff:ffff:ffff:ffff"))
+    table = LeaseTable([parse_pool("fd00::/64")], [half])
+    assert table.allocators[0].space.size == (1 << 63) - 256
+    for seed in range(20):
+        found = choose(table, ipv4=False, seed=seed)
+        assert found is not None
+        assert found > "fd00::8"
+
+
+def test_peers_whose_keys_look_alike_keep_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_short", lambda _: 7)
+    table = a_table()
+    table.put(a_lease("10.0.0.1", ALICE))
+    table.put(a_lease("10.0.0.2", BOB))
+    table.put(a_lease("10.0.0.3", BOB))
+    assert table.of_peer(ALICE) == [a_lease("10.0.0.1", ALICE)]
+    assert len(table.of_peer(BOB)) == 2
+    table.put(a_lease("10.0.0.1", BOB))
+    assert table.of_peer(ALICE) == []
+    assert len(table.of_peer(BOB)) == 3
