@@ -1,5 +1,7 @@
 """What every LeaseStore keeps. Subclassed by the tests of each, which define `store`."""
 
+from math import inf
+
 import pytest
 
 from tests.fakes.clock import FakeClock
@@ -49,9 +51,12 @@ class LeaseStoreContract:
             a_lease("192.0.2.1", ends_at=2000.25),
             a_lease("2001:db8::1", ends_at=2001.5, lease_time=60.5),
             a_lease("192.0.2.2", BOB, ends_at=2002.0, ended=True),
+            a_lease("192.0.2.3", BOB).decline(90_000.5),
+            Lease(ALICE, parse_address("192.0.2.4"), inf, inf),
         ]
         self.commit(store, clock, *leases)
         assert store.load(clock.moment()) == leases
+        assert sorted(store.read(clock.moment()), key=lambda one: one.ends_at) == leases
 
     def test_leases_come_in_the_order_of_their_ends(
         self, store: LeaseStore, clock: FakeClock
@@ -79,6 +84,55 @@ class LeaseStoreContract:
         memory = a_lease().end(clock.now())
         self.commit(store, clock, memory)
         assert store.load(clock.moment()) == [memory]
+
+    # --- what is forgotten is gone --------------------------------------------------------------
+
+    def test_a_forgotten_memory_is_gone(self, store: LeaseStore, clock: FakeClock) -> None:
+        memories = [a_lease(f"192.0.2.{n}", ended=True) for n in range(3)]
+        self.commit(store, clock, *memories)
+        store.commit([], clock.moment(), [memories[1].address, parse_address("203.0.113.1")])
+        assert {one.address for one in store.load(clock.moment())} == {
+            memories[0].address,
+            memories[2].address,
+        }
+
+    def test_what_ended_just_now_may_be_forgotten_in_the_same_commit(
+        self, store: LeaseStore, clock: FakeClock
+    ) -> None:
+        self.commit(store, clock, a_lease())
+        store.commit([a_lease(ended=True)], clock.moment(), [a_lease().address])
+        assert store.load(clock.moment()) == []
+
+    def test_what_is_held_is_not_forgotten(self, store: LeaseStore, clock: FakeClock) -> None:
+        self.commit(store, clock, a_lease())
+        store.commit([], clock.moment(), [a_lease().address])
+        assert store.load(clock.moment()) == [a_lease()]
+
+    def test_a_refused_commit_forgets_nothing(self, store: LeaseStore, clock: FakeClock) -> None:
+        before = [a_lease("192.0.2.1", ended=True), a_lease("192.0.2.2")]
+        self.commit(store, clock, *before)
+        with pytest.raises(StoreConflictError):
+            store.commit([a_lease("192.0.2.2", BOB)], clock.moment(), [before[0].address])
+        assert sorted(store.load(clock.moment()), key=lambda one: one.address) == before
+
+    def test_a_declined_address_may_be_taken_over_when_its_time_has_come(
+        self, store: LeaseStore, clock: FakeClock
+    ) -> None:
+        self.commit(store, clock, a_lease().decline(clock.now() + HOUR))
+        clock.reboot(after=HOUR / 2)
+        (declined,) = store.load(clock.moment())
+        assert declined.is_in_quarantine(clock.now())
+        assert declined.ends_at == clock.now() + HOUR / 2
+        self.commit(store, clock, a_lease(peer=BOB))
+        assert store.load(clock.moment()) == [a_lease(peer=BOB)]
+
+    def test_a_lease_without_end_has_none_after_any_reboot(
+        self, store: LeaseStore, clock: FakeClock
+    ) -> None:
+        self.commit(store, clock, Lease(ALICE, parse_address("192.0.2.4"), inf, inf))
+        clock.reboot(after=1e9)
+        (lease,) = store.load(clock.moment())
+        assert lease.ends_at == lease.lease_time == inf
 
     # --- one address, one peer ------------------------------------------------------------------
 

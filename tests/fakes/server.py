@@ -53,18 +53,24 @@ class JournalStore(MemoryStore):
         self.look()
         self.commit(leases, moment)
 
-    def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
+    def commit(
+        self, leases: Sequence[Lease], moment: Moment, forgotten: Sequence[bytes] = ()
+    ) -> None:
         self.look()
         if self.fails:
             msg = "the disk is full"
             raise StoreError(msg)
         self.hangs.wait(10.0)
-        super().commit(leases, moment)
-        words = [
-            f"{'end' if lease.ended else 'hold'} {format_address(lease.address)}"
-            for lease in leases
-        ]
+        super().commit(leases, moment, forgotten)
+        words = [f"{_verb(lease)} {format_address(lease.address)}" for lease in leases]
+        words += [f"forget {format_address(address)}" for address in forgotten]
         self.journal.append(f"commit {', '.join(words)}")
+
+
+def _verb(lease: Lease) -> str:
+    if lease.declined:
+        return "decline"
+    return "end" if lease.ended else "hold"
 
 
 class Server:

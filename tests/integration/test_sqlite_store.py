@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,24 @@ def test_a_name_that_is_no_text_will_do(tmp_path: Path) -> None:
 
 
 # --- what is not ours ---------------------------------------------------------------------------
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    scripts = files("wg_dynamic.store") / "migrations"
+    with sqlite3.connect(path) as plain:
+        plain.executescript((scripts / MIGRATIONS[0]).read_text("ascii"))
+        plain.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        plain.execute("PRAGMA user_version = 1")
+        plain.execute("INSERT INTO boots VALUES (1, '1', 1000.0, 1700000000.0)")
+        row = (LEASES[0].address, LEASES[0].public_key, 3600.0, 4000.0, 1, 1)
+        plain.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)", row)
+    plain.close()
+    store = SqliteStore(path)
+    (memory,) = store.load(FakeClock().moment())
+    store.close()
+    assert memory == Lease(row[1], row[0], 3600.0, 4000.0, ended=True)
+    with sqlite3.connect(path) as plain:
+        assert plain.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 def test_a_newer_version_is_refused_and_named(path: Path) -> None:

@@ -14,13 +14,13 @@ from wg_dynamic.store.base import StoreConflictError
 from wg_dynamic.store.memory import MemoryStore
 from wg_dynamic.store.sqlite import SqliteStore
 
+ADDRESSES = [b"\x0a\0\0\x01", b"\x0a\0\0\x02", bytes(16)]
 leases = st.builds(
-    Lease,
+    lambda key, address, ends_at, state: Lease(key, address, 60.0, ends_at, *state),
     st.sampled_from([bytes([n]) * 32 for n in range(3)]),
-    st.sampled_from([b"\x0a\0\0\x01", b"\x0a\0\0\x02", bytes(16)]),
-    st.just(60.0),
+    st.sampled_from(ADDRESSES),
     st.integers(0, 10_000).map(float),
-    st.booleans(),
+    st.sampled_from([(False, False), (True, False), (True, True)]),
 )
 
 
@@ -34,17 +34,20 @@ class StoresAgree(RuleBasedStateMachine):
         if hasattr(self, "sqlite"):
             self.sqlite.close()
 
-    @rule(batch=st.lists(leases, max_size=5))
-    def commit(self, batch: list[Lease]) -> None:
+    @rule(
+        batch=st.lists(leases, max_size=5),
+        forgotten=st.lists(st.sampled_from(ADDRESSES), max_size=2),
+    )
+    def commit(self, batch: list[Lease], forgotten: list[bytes]) -> None:
         before = self.memory.load(self.clock.moment())
         try:
-            self.memory.commit(batch, self.clock.moment())
+            self.memory.commit(batch, self.clock.moment(), forgotten)
         except StoreConflictError:
             with pytest.raises(StoreConflictError):
-                self.sqlite.commit(batch, self.clock.moment())
+                self.sqlite.commit(batch, self.clock.moment(), forgotten)
             assert self.memory.load(self.clock.moment()) == before
         else:
-            self.sqlite.commit(batch, self.clock.moment())
+            self.sqlite.commit(batch, self.clock.moment(), forgotten)
 
     @rule(seconds=st.integers(0, 5000))
     def pass_time(self, seconds: int) -> None:

@@ -1,6 +1,6 @@
 """The LeaseStore interface and its errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,10 +51,20 @@ class LeaseStore(Protocol):
             StoreError: it cannot be read.
         """
 
-    def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
+    def read(self, moment: Moment) -> Iterator[Lease]:
+        """The same, one by one and in no order: a million of them need not fit in memory.
+
+        Raises:
+            StoreError: it cannot be read; also after some were.
+        """
+
+    def commit(
+        self, leases: Sequence[Lease], moment: Moment, forgotten: Sequence[bytes] = ()
+    ) -> None:
         """Set what stands at each lease's address; on return it survives a crash.
 
-        All or nothing. A later lease for the same address within one call wins.
+        All or nothing. A later lease for the same address within one call wins. Then the memories
+        at the addresses in `forgotten` go; what is held, or not there, is left alone.
 
         Raises:
             StoreConflictError: an address is held (not ended) by another peer.

@@ -1,6 +1,6 @@
 """A LeaseStore that forgets at exit: for unit tests, held to the same contract as the real one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from wg_dynamic.leases.lease import Lease
@@ -18,14 +18,18 @@ class MemoryStore:
 
     def load(self, moment: Moment) -> list[Lease]:
         """See LeaseStore."""
-        found: list[Lease] = []
+        return sorted(self.read(moment), key=lambda lease: lease.ends_at)
+
+    def read(self, moment: Moment) -> Iterator[Lease]:
+        """See LeaseStore."""
         for lease, boot_id in self._rows.values():
             last = next(reversed(self._boots.values()))
             ends_at = restored_end(lease.ends_at, self._boots[boot_id], last, moment)
-            found.append(replace(lease, ends_at=ends_at))
-        return sorted(found, key=lambda lease: lease.ends_at)
+            yield replace(lease, ends_at=ends_at)
 
-    def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
+    def commit(
+        self, leases: Sequence[Lease], moment: Moment, forgotten: Sequence[bytes] = ()
+    ) -> None:
         """See LeaseStore."""
         rows = dict(self._rows)
         for lease in leases:
@@ -34,6 +38,9 @@ class MemoryStore:
                 msg = "an address of the commit is held by another peer"
                 raise StoreConflictError(msg)
             rows[lease.address] = (lease, moment.boot_id)
+        for address in forgotten:
+            if address in rows and rows[address][0].ended:
+                del rows[address]
         self._rows = rows
         self._boots[moment.boot_id] = moment
 

@@ -32,7 +32,7 @@ from wg_dynamic.store.holder import lock_holder
 
 APPLICATION_ID = 0x77676479
 """'wgdy', in the file's header (PRAGMA application_id): tells our files from others'."""
-MIGRATIONS = ("0001_leases.sql",)
+MIGRATIONS = ("0001_leases.sql", "0002_declined.sql")
 """Applied in order; PRAGMA user_version counts those that were."""
 _SCRIPTS = tuple(
     files("wg_dynamic.store").joinpath("migrations", name).read_text("ascii") for name in MIGRATIONS
@@ -56,13 +56,14 @@ _NO_FILE = (-1, -1)
 """Stands for a file that is no longer open: equal to none."""
 
 _PUT = """
-INSERT INTO leases (address, public_key, lease_time, ends_at, boot, ended)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO leases (address, public_key, lease_time, ends_at, boot, ended, declined)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (address) DO UPDATE SET public_key = excluded.public_key,
     lease_time = excluded.lease_time, ends_at = excluded.ends_at, boot = excluded.boot,
-    ended = excluded.ended
+    ended = excluded.ended, declined = excluded.declined
 WHERE leases.ended = 1 OR leases.public_key = excluded.public_key
 """
+_FORGET = "DELETE FROM leases WHERE address = ? AND ended = 1"
 _PUT_BOOT = """
 INSERT INTO boots (boot_id, now, wall) VALUES (?, ?, ?)
 ON CONFLICT (boot_id) DO UPDATE SET now = excluded.now, wall = excluded.wall
@@ -103,25 +104,28 @@ class SqliteStore:
 
     def load(self, moment: Moment) -> list[Lease]:
         """See LeaseStore."""
+        return sorted(self.read(moment), key=lambda lease: lease.ends_at)
+
+    def read(self, moment: Moment) -> Iterator[Lease]:
+        """See LeaseStore."""
         with self._errors("read"):
             rows = self._db.execute("SELECT id, now, wall, boot_id FROM boots ORDER BY id")
             boots = {number: Moment(*rest) for number, *rest in rows}
-            leases = []
-            for address, key, lease_time, ends_at, boot, ended in self._db.execute(
-                "SELECT address, public_key, lease_time, ends_at, boot, ended FROM leases"
+            last = next(reversed(boots.values()), moment)
+            for address, key, lease_time, ends_at, boot, ended, declined in self._db.execute(
+                "SELECT address, public_key, lease_time, ends_at, boot, ended, declined FROM leases"
             ):
                 wrong = row_problem(address, key, lease_time, ends_at, ended)
                 if boot not in boots:
                     wrong = f"a lease is of the unknown boot {boot}"
                 if wrong:
                     raise _DamageError(wrong)
-                last = next(reversed(boots.values()))
                 restored = restored_end(ends_at, boots[boot], last, moment)
-                leases.append(Lease(key, address, lease_time, restored, bool(ended)))
-        leases.sort(key=lambda lease: lease.ends_at)
-        return leases
+                yield Lease(key, address, lease_time, restored, bool(ended), bool(declined))
 
-    def commit(self, leases: Sequence[Lease], moment: Moment) -> None:
+    def commit(
+        self, leases: Sequence[Lease], moment: Moment, forgotten: Sequence[bytes] = ()
+    ) -> None:
         """See LeaseStore."""
         self.look()
         with self._errors("write"), self._transaction():
@@ -138,6 +142,7 @@ class SqliteStore:
                         lease.ends_at,
                         boot,
                         int(lease.ended),
+                        int(lease.declined),
                     )
                     for lease in leases
                 ],
@@ -145,6 +150,7 @@ class SqliteStore:
             if done != len(leases):
                 msg = f"{len(leases) - done} of {len(leases)} addresses are held by another peer"
                 raise StoreConflictError(msg)
+            self._db.executemany(_FORGET, [(address,) for address in forgotten])
 
     def check(self) -> list[str]:
         """What is wrong with the file, by SQLite's own check; [] when nothing is."""
