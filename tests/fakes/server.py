@@ -11,11 +11,18 @@ from tests.fakes.helper import FakeAllowedIPs, FakeHelperProxy
 from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
-from wg_dynamic.leases.table import LeaseTable
-from wg_dynamic.protocol import ReleaseIP, ReleaseIPReply, RequestIP, RequestIPReply
-from wg_dynamic.server.engine import Answer, Engine, Job
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms
+from wg_dynamic.protocol import (
+    DeclineIP,
+    DeclineIPReply,
+    ReleaseIP,
+    ReleaseIPReply,
+    RequestIP,
+    RequestIPReply,
+)
+from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest
 from wg_dynamic.server.identity import PeerTable
-from wg_dynamic.server.policy import Terms
+from wg_dynamic.server.policy import Rules
 from wg_dynamic.store.base import Moment, StoreError, StoreLostError
 from wg_dynamic.store.memory import MemoryStore
 
@@ -85,25 +92,32 @@ class Server:
         for key, source in SOURCES.items():
             self.allowed_ips.add_peer(key, parse_prefix(f"{format_address(source)}/128"))
         self.store = JournalStore(self.journal)
-        self.pools = [Pool(parse_prefix(pool)) for pool in pools or ("192.0.2.0/24",)]
-        self.peers = PeerTable(self.pools)
+        networks = [parse_prefix(pool) for pool in pools or ("192.0.2.0/24",)]
+        self.terms = LeaseTerms(
+            tuple(PoolTerms(Pool(network)) for network in networks),
+            lease_time=LEASE_TIME,
+            max_new_addresses=1_000_000,
+        )
+        """Changed ones count from the next `restart` on."""
+        self.random_below: Callable[[int], int] = lambda _: 0
+        self.peers = PeerTable([one.pool for one in self.terms.pools])
         self.peers.update(self.allowed_ips.read())
         self.restart()
 
     def restart(self) -> None:
         """A new engine and table, on what the store has."""
-        self.table = LeaseTable(self.pools)
+        rules = Rules(self.terms, self.random_below, self.peers.is_open)
+        self.table = rules.new_table()
         for lease in self.store.load(self.clock.moment()):
             self.table.put(lease)
         self.table.begin()
         self.engine = Engine(
-            self.pools,
+            rules,
             self.table,
             store=self.store,
             helper=FakeHelperProxy(self.allowed_ips, self.journal),
             peers=self.peers,
             clock=self.clock,
-            terms=Terms(LEASE_TIME, lambda _: 0, self.peers.is_open),
         )
 
     @contextlib.asynccontextmanager
@@ -116,7 +130,7 @@ class Server:
                 task.cancel()
 
     def submit(
-        self, key: bytes, request: RequestIP | ReleaseIP, source: bytes | None = None
+        self, key: bytes, request: LeaseRequest, source: bytes | None = None
     ) -> asyncio.Future[Answer]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -136,6 +150,12 @@ class Server:
     async def release(self, key: bytes, *addresses: str) -> ReleaseIPReply:
         reply = await self.submit(key, release_of(*addresses))
         assert isinstance(reply, ReleaseIPReply)
+        return reply
+
+    async def decline(self, key: bytes, *addresses: str) -> DeclineIPReply:
+        ips = tuple(ip_address(address) for address in addresses)
+        reply = await self.submit(key, DeclineIP(addresses=ips))
+        assert isinstance(reply, DeclineIPReply)
         return reply
 
     async def read_peers(self) -> None:

@@ -14,11 +14,12 @@ STOPPED     the end: nothing is done any more
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from math import ceil
+from math import ceil, inf
 from types import MappingProxyType
 from typing import Final
 
 from wg_dynamic.protocol.messages import LeasedAddress
+from wg_dynamic.protocol.schema import FOREVER
 
 MIN_LEASE_TIME: Final = 10
 """Seconds: a shorter lease is ignored (protocol.md, "Lease life")."""
@@ -33,8 +34,8 @@ JITTER: Final = 0.1
 """Share of a wait by which it is made longer or shorter, so that clients do not move in step."""
 REPLY_LIMIT: Final = 15.0
 """Seconds an exchange may take before it counts as failed, whatever the driver says."""
-LONGEST_TIME: Final = (1 << 32) - 2
-"""Seconds: one more means for ever to Linux, and nothing but seconds to us (protocol.md 6.4)."""
+LONGEST_TIME: Final = FOREVER - 1
+"""Seconds: one more means for ever, here and to Linux (protocol.md 6.4)."""
 
 
 class State(Enum):
@@ -58,13 +59,13 @@ class Lease:
     @property
     def renew_at(self) -> float:
         """T1: half of the shortest time, and a day at the latest."""
-        half = min(one.valid_time for one in self.addresses) / 2
+        half = min(_span(one.valid_time) for one in self.addresses) / 2
         return self.granted_at + min(half, RENEW_MAX)
 
     @property
     def ends_at(self) -> float:
         """When the first address is over."""
-        return self.granted_at + min(one.valid_time for one in self.addresses)
+        return self.granted_at + min(_span(one.valid_time) for one in self.addresses)
 
 
 # --- events ---
@@ -248,7 +249,8 @@ class LeaseClient:
         """Each address goes at its own end (protocol.md 10.2). Without any: REQUESTING."""
         lease, actions = self.lease, list[Action]()
         if lease is not None and now >= lease.ends_at:
-            left = tuple(one for one in lease.addresses if now < lease.granted_at + one.valid_time)
+            passed = now - lease.granted_at
+            left = tuple(one for one in lease.addresses if passed < _span(one.valid_time))
             over = ", ".join(str(one.ip) for one in lease.addresses if one not in left)
             self.lease = replace(lease, addresses=left) if left else None
             actions.append(Apply(self.lease) if self.lease else Drop())
@@ -319,9 +321,19 @@ def remaining(lease: Lease, now: float) -> tuple[LeasedAddress, ...]:
     return tuple(
         replace(
             one,
-            preferred_time=min(max(1, ceil(one.preferred_time - passed)), LONGEST_TIME),
-            valid_time=min(ceil(one.valid_time - passed), LONGEST_TIME),
+            preferred_time=_left(one.preferred_time, passed),
+            valid_time=_left(one.valid_time, passed),
         )
         for one in lease.addresses
-        if one.valid_time > passed
+        if _span(one.valid_time) > passed
     )
+
+
+def _span(time: int) -> float:
+    """Seconds of a time as it is on the wire."""
+    return inf if time == FOREVER else time
+
+
+def _left(time: int, passed: float) -> int:
+    """What is left, as it would be on the wire; a second at least."""
+    return FOREVER if time == FOREVER else min(max(1, ceil(time - passed)), LONGEST_TIME)

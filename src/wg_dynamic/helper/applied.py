@@ -12,6 +12,7 @@ from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.qualify import SERVER_PREFIX
 from wg_dynamic.netlink.control import (
+    FOREVER,
     ROUTE_PROTOCOL,
     RT_SCOPE_LINK,
     RT_TABLE_MAIN,
@@ -191,10 +192,11 @@ class AppliedLease:
         if network.is_ipv4:
             source = setting.address.packed if setting else None
             return Route(network, self._link.ifindex, scope=RT_SCOPE_LINK, preferred_source=source)
+        expires = setting is not None and setting.valid_time != FOREVER
         return Route(
             network,
             self._link.ifindex,
-            expires_time=setting.valid_time if setting else None,
+            expires_time=setting.valid_time if setting and expires else None,
         )
 
     def _undo(self, entries: Iterable[Entry]) -> None:

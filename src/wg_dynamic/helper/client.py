@@ -17,6 +17,7 @@ from wg_dynamic.helper.qualify import (
     server_peer,
 )
 from wg_dynamic.netlink.control import (
+    FOREVER,
     Address,
     AddressEvent,
     Event,
@@ -226,7 +227,8 @@ class ClientHelper:
         name = self._link.name
         if taken:
             listed = ", ".join(str(address) for address in addresses)
-            text = f"{name}: leased {listed} for {taken[0].valid_time} s"
+            time = taken[0].valid_time
+            text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
             if addresses != self._last:
                 _LOG.info(text)
             self._verdict.give(0, text)

@@ -6,8 +6,8 @@ Made for use in other programs too: it needs nothing but the standard library an
     >>> from wg_dynamic.protocol import ClientConnection, RequestIP, ServerConnection
     >>> client, server = ClientConnection(), ServerConnection()
     >>> server.receive_data(client.send(RequestIP(id=7)))
-    >>> server.next_event()
-    RequestIP(version=2, id=7, wishes=(), features=(), critical=(), early_draft=False)
+    >>> server.next_event().id
+    7
 """
 
 from wg_dynamic.protocol.buffer import MessageBuffer
@@ -59,11 +59,12 @@ from wg_dynamic.protocol.messages import (
     Update,
     host_network,
 )
-from wg_dynamic.protocol.schema import MAX_LINE_SIZE, MAX_MESSAGE_SIZE, PORT
+from wg_dynamic.protocol.schema import FOREVER, MAX_LINE_SIZE, MAX_MESSAGE_SIZE, PORT
 
 __all__ = [
     "ANY_IPV4",
     "ANY_IPV6",
+    "FOREVER",
     "MAX_LINE_SIZE",
     "MAX_MESSAGE_SIZE",
     "PORT",

@@ -38,7 +38,8 @@ class LeasedAddress:
     preferred_time: int
     """Seconds; at most `valid_time`."""
     valid_time: int
-    """Seconds from the moment the reply was received until the address has to be gone."""
+    """Seconds from the moment the reply was received until the address has to be gone; FOREVER
+    (schema.FOREVER) when it has not."""
     remove: bool = False
     """In pushes only: the address is the client's no longer. Build these with `removed`."""
 
@@ -85,6 +86,9 @@ class RequestIP:
 
     Version 1 carries at most one per family.
     """
+    valid_time: int | None = None
+    """Seconds that the client would like to have them for, FOREVER for without end; version 2 only.
+    None leaves it to the server, which decides in any case."""
     features: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
     early_draft: bool = False

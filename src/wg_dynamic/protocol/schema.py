@@ -23,6 +23,8 @@ MAX_MESSAGE_SIZE: Final = 65536
 """Bytes of one message, the blank line included."""
 MAX_NUMBER: Final = 0xFFFFFFFF
 """No number on the wire is larger (32 bits, as in version 1)."""
+FOREVER: Final = MAX_NUMBER
+"""The `valid_time` and `preferred_time` of a lease without end (docs/protocol.md 6.4)."""
 MAX_NAME_LENGTH: Final = 32
 """Characters of the name of a command, attribute, section or feature."""
 MAX_NAMES: Final = 32
@@ -185,6 +187,9 @@ DNS_SEARCH: Final = Attribute(
     "search", Kind.DOMAIN, "search domain", maximum=MAX_DOMAIN_LENGTH, most=MAX_DNS_SEARCH
 )
 WISH_IP: Final = Attribute("ip", Kind.ADDRESS, "address wished; all-zero: any", required=True)
+WISH_TIME: Final = _number(
+    "valid_time", "seconds wished for all addresses; the server decides", minimum=1
+)
 HELD_IP: Final = Attribute("ip", Kind.ADDRESS, "address held", required=True)
 INTERVAL: Final = _number("interval", "seconds between pings", minimum=1, maximum=MAX_INTERVAL)
 
@@ -232,14 +237,12 @@ _CLIENT, _SERVER = Sender.CLIENT, Sender.SERVER
 SCHEMA: Final[tuple[MessageSpec, ...]] = (
     V1_REQUEST,
     V1_REPLY,
-    MessageSpec("request_ip", 2, _CLIENT, _ASK, (_addresses("wishes", WISH_IP),)),
+    MessageSpec("request_ip", 2, _CLIENT, (*_ASK, WISH_TIME), (_addresses("wishes", WISH_IP),)),
     MessageSpec("request_ip", 2, _SERVER, (*_ANSWER, MORE, MTU), _GRANTED, reply=True),
     MessageSpec("release_ip", 2, _CLIENT, _ASK, (_addresses("addresses", HELD_IP),)),
     MessageSpec("release_ip", 2, _SERVER, _ANSWER, reply=True),
-    MessageSpec(
-        "decline_ip", 2, _CLIENT, _ASK, (_addresses("addresses", HELD_IP, required=True),), False
-    ),
-    MessageSpec("decline_ip", 2, _SERVER, _ANSWER, served=False, reply=True),
+    MessageSpec("decline_ip", 2, _CLIENT, _ASK, (_addresses("addresses", HELD_IP, required=True),)),
+    MessageSpec("decline_ip", 2, _SERVER, _ANSWER, reply=True),
     MessageSpec(
         "subscribe",
         2,

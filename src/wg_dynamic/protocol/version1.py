@@ -109,8 +109,9 @@ def decode_reply(lines: Iterable[str]) -> RequestIPReply:
 
 def encode_request(request: RequestIP) -> str:
     """The bytes, as text, of upstream's client (5.1), or of the early draft. Raises ValueError."""
-    if request.id is not None or request.features or request.critical:
-        msg = "id, features or critical in a request of version 1"
+    later = (request.id, request.valid_time, *request.features, *request.critical)
+    if any(value is not None for value in later):
+        msg = "id, valid_time, features or critical in a request of version 1"
         raise ValueError(msg)
     wishes = _once_per_family(request.wishes or (ANY_IPV4, ANY_IPV6))
     if request.early_draft:

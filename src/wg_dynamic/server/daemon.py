@@ -8,13 +8,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
 from wg_dynamic.server.engine import Engine
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
-from wg_dynamic.server.policy import Terms
+from wg_dynamic.server.policy import Rules
 from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 from wg_dynamic.store.base import LeaseStore, Moment
 from wg_dynamic.system.clock import Clock
@@ -109,23 +108,14 @@ async def serve(
     store = open_store(Path(start.database))
     helper = HelperProxy(channel)
     try:
-        pools = [each.pool for each in start.terms.pools]
-        table = LeaseTable(pools, start.own)
+        peers = PeerTable([each.pool for each in start.terms.pools])
+        rules = Rules(start.terms, secrets.randbelow, peers.is_open, start.own)
+        table = rules.new_table()
         moment = Moment(clock.now(), clock.wall(), clock.boot_id())
-        for lease in store.load(moment):
+        for lease in store.read(moment):
             table.put(lease)
-        table.begin()
-        peers = PeerTable(pools)
-        terms = Terms(start.terms.lease_time, secrets.randbelow, peers.is_open)
-        engine = Engine(
-            pools,
-            table,
-            store=store,
-            helper=helper,
-            peers=peers,
-            clock=clock,
-            terms=terms,
-        )
+            table.begin()  # nothing of it is ever undone, and a million would be remembered
+        engine = Engine(rules, table, store=store, helper=helper, peers=peers, clock=clock)
         reader = PeerReader(helper, peers, engine.peers_read, clock)
         await reader.read_first()
         await engine.turn()  # the leases are in force before anybody hears that we serve

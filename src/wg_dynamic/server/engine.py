@@ -10,18 +10,22 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from math import ceil, isinf
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, to_network
 from wg_dynamic.leases.lease import Lease
-from wg_dynamic.leases.pool import Pool, find_pool
 from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.leases.terms import INFINITE
 from wg_dynamic.privsep.requests import Change, PeerInfo
 from wg_dynamic.protocol import (
+    FOREVER,
+    DeclineIP,
+    DeclineIPReply,
     ErrorCode,
     LeasedAddress,
     ReleaseIP,
@@ -29,8 +33,20 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestIPReply,
 )
+from wg_dynamic.server.churn import Churn
+from wg_dynamic.server.fences import FenceWatch
 from wg_dynamic.server.identity import PeerTable
-from wg_dynamic.server.policy import Outcome, Terms, decide, to_release
+from wg_dynamic.server.lease_log import LeaseLog
+from wg_dynamic.server.policy import (
+    MEMORIES_PER_ADDRESS,
+    Asked,
+    Outcome,
+    Rules,
+    decide,
+    retry_after,
+    to_decline,
+    to_release,
+)
 from wg_dynamic.server.proxy import HelperProxy
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
@@ -51,7 +67,8 @@ DISK_SLOW = 5.0
 STORE_RETRY = 5
 """Seconds that a client is asked to wait when the store is away."""
 
-Answer = RequestIPReply | ReleaseIPReply
+LeaseRequest = RequestIP | ReleaseIP | DeclineIP
+Answer = RequestIPReply | ReleaseIPReply | DeclineIPReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +77,7 @@ class Job:
 
     public_key: bytes
     source: bytes
-    request: RequestIP | ReleaseIP
+    request: LeaseRequest
     done: Callable[[Answer], None]
 
 
@@ -69,22 +86,23 @@ class Engine:
 
     def __init__(
         self,
-        pools: Sequence[Pool],
+        rules: Rules,
         table: LeaseTable,
         *,
         store: LeaseStore,
         helper: HelperProxy,
         peers: PeerTable,
         clock: Clock,
-        terms: Terms,
     ) -> None:
-        self._pools = pools
+        self._rules = rules
+        self._churn = Churn(rules.terms.max_new_addresses)
+        self._log = LeaseLog()
+        self._fence_watch = FenceWatch()
         self._table = table
         self._store = store
         self._helper = helper
         self._peers = peers
         self._clock = clock
-        self._terms = terms
         self._boot_id = clock.boot_id()
         self._waiting: deque[Job | list[PeerInfo]] = deque()
         self._arrived = asyncio.Event()
@@ -149,55 +167,72 @@ class Engine:
     async def _batch(self, items: list[Job | list[PeerInfo]]) -> None:
         for item in items:
             if isinstance(item, list):
+                self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
                 await self.reconcile(item)
         jobs = [item for item in items if isinstance(item, Job)]
         now = self._clock.now()
         self._table.begin()
-        releases = {id(job): self._leases_to_release(job, now) for job in jobs}
-        ending = {lease.address: lease for lease in self._table.due(now)}
-        for leases, _ in releases.values():
+        returns = {id(job): self._leases_given_back(job, now) for job in jobs}
+        ending = {lease.address: lease.end(now) for lease in self._table.due(now)}
+        for leases, _ in returns.values():
             ending.update((lease.address, lease) for lease in leases)
-        ended = await self._take_off(ending.values(), now)
+        given_back = {address: self._table.get(address) for address in ending}
+        await self._take_off(ending.values())
         outcomes = {id(job): self._decide(job, now) for job in jobs}
         fresh = self._fresh(outcomes.values(), ending.keys())
+        self._forget_oldest({lease.public_key for lease in ending.values()}, now)
         before = self._table.before()
         # An address that ended may have a new holder already: the store is told both, in order.
         final = [lease for address in before if (lease := self._table.get(address))]
-        changes = ended + [lease for lease in final if not lease.ended]
-        if not await self._commit(changes):
-            await self._put_back(ending.values(), now)
+        changes = [*ending.values(), *[lease for lease in final if not lease.ended]]
+        forgotten = [address for address in before if self._table.get(address) is None]
+        if not await self._commit(changes, forgotten):
+            await self._put_back([one for one in given_back.values() if one], now)
             for job in jobs:
                 job.done(refusal(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
             return
+        for job in jobs:
+            self._churn.add(job.public_key, outcomes[id(job)].new)
         refused = await self._put_on(fresh, before)
         new = {lease.address for lease in fresh}
         for lease in changes:
             if lease.ended or lease.address not in refused:
-                _log_change(lease, now, fresh=lease.address in new)
+                self._log.tell(lease, now, fresh=lease.address in new)
         for job in jobs:
-            self._answer(job, outcomes[id(job)], releases[id(job)][1], refused)
+            self._answer(job, outcomes[id(job)], returns[id(job)][1], refused)
 
     # --- the steps of a batch -------------------------------------------------------------------
 
-    def _leases_to_release(self, job: Job, now: float) -> tuple[list[Lease], ErrorCode]:
-        if not isinstance(job.request, ReleaseIP):
+    def _leases_given_back(self, job: Job, now: float) -> tuple[list[Lease], ErrorCode]:
+        """What is released or declined, as it will be, and the code of the answer."""
+        request = job.request
+        if isinstance(request, RequestIP):
             return [], ErrorCode.SUCCESS
         if self._peers.owner(job.source) != job.public_key:
             return [], ErrorCode.NOT_PERMITTED
-        addresses = [address.packed for address in job.request.addresses]
+        addresses = [address.packed for address in request.addresses]
+        if isinstance(request, DeclineIP):
+            leases, code = to_decline(self._table, job.public_key, addresses, now)
+            until = now + self._rules.terms.quarantine_time
+            return [lease.decline(until) for lease in leases], code
         leases, code = to_release(self._table, job.public_key, addresses)
-        return [lease for lease in leases if not lease.is_over(now)], code
+        return [lease.end(now) for lease in leases if not lease.is_over(now)], code
 
-    async def _take_off(self, leases: Collection[Lease], now: float) -> list[Lease]:
-        """Off the allowed IPs, then ended in the table; the memories that are left."""
-        await self._helper.change([_change(lease, add=False) for lease in leases])
-        memories = [lease.end(now) for lease in leases]
+    def _forget_oldest(self, public_keys: Iterable[bytes], now: float) -> None:
+        """Keep a bounded number of memories of each peer: with an IPv6 pool it has no end."""
+        limit = MEMORIES_PER_ADDRESS * self._rules.terms.addresses_per_peer
+        for key in public_keys:
+            for address in self._table.excess(key, limit, now):
+                self._table.forget(address)
+
+    async def _take_off(self, memories: Collection[Lease]) -> None:
+        """Off the allowed IPs, then ended in the table."""
+        await self._helper.change([_change(lease, add=False) for lease in memories])
         for memory in memories:
             self._table.put(memory)
-        return memories
 
     async def _put_back(self, leases: Iterable[Lease], now: float) -> None:
-        """What was taken off for a release that could not be recorded is still leased."""
+        """What was given back, and could not be recorded, is still leased."""
         held = [lease for lease in leases if not lease.is_over(now)]
         await self._helper.change([_change(lease, add=True) for lease in held])
 
@@ -206,15 +241,14 @@ class Engine:
             return Outcome()
         if self._peers.owner(job.source) != job.public_key:
             return Outcome(code=ErrorCode.NOT_PERMITTED)  # the address moved to another peer
-        wishes = [wish.packed for wish in job.request.wishes]
-        return decide(
-            self._table,
+        asked = Asked(
             job.public_key,
-            wishes,
-            self._terms,
-            now,
-            wish_or_nothing=job.request.version == 1,
+            tuple(wish.packed for wish in job.request.wishes),
+            job.request.version,
+            _lease_time(job.request.valid_time),
+            self._churn.left(job.public_key, now),
         )
+        return decide(self._table, asked, self._rules, now)
 
     def _fresh(self, outcomes: Iterable[Outcome], taken_off: Collection[bytes]) -> list[Lease]:
         """What was granted and is not in the allowed IPs yet: all but the renewals."""
@@ -228,11 +262,12 @@ class Engine:
                     fresh.append(lease)
         return fresh
 
-    async def _commit(self, changes: list[Lease]) -> bool:
+    async def _commit(self, changes: list[Lease], forgotten: Collection[bytes] = ()) -> bool:
         """Make the changes durable; False, and the table as before, when that fails."""
         loop = asyncio.get_running_loop()
+        write = self._writing(changes, list(forgotten))
         try:
-            await self._wait_for_disk(loop.run_in_executor(self._thread, self._writing(changes)))
+            await self._wait_for_disk(loop.run_in_executor(self._thread, write))
         except StoreError as error:
             self._table.rollback()
             if not self._store_failed:
@@ -248,13 +283,13 @@ class Engine:
             self._store_failed = False
         return True
 
-    def _writing(self, changes: list[Lease]) -> Callable[[], None]:
+    def _writing(self, changes: list[Lease], forgotten: list[bytes]) -> Callable[[], None]:
         """What the store has to do for the changes; after a failure, be there any or not."""
         moment = Moment(self._clock.now(), self._clock.wall(), self._boot_id)
         if self._store_lost:
             return partial(self._store.rebuild, list(self._table.all()), moment)
-        if changes or self._store_failed:
-            return partial(self._store.commit, changes, moment)
+        if changes or forgotten or self._store_failed:
+            return partial(self._store.commit, changes, moment, forgotten)
         return self._store.look
 
     async def _wait_for_disk(self, write: asyncio.Future[None]) -> None:
@@ -329,6 +364,9 @@ class Engine:
         if isinstance(request, ReleaseIP):
             job.done(ReleaseIPReply(id=request.id, errno=released, errmsg=_text(released)))
             return
+        if isinstance(request, DeclineIP):
+            job.done(DeclineIPReply(id=request.id, errno=released, errmsg=_text(released)))
+            return
         leases = [lease for lease in outcome.leases if lease.address not in refused]
         code = outcome.code
         if len(leases) < len(outcome.leases) and code is ErrorCode.SUCCESS:
@@ -339,16 +377,22 @@ class Engine:
                 id=request.id,
                 errno=code,
                 errmsg=_text(code),
+                retry_after=self._retry_after(outcome, code),
                 addresses=tuple(self._leased_address(lease) for lease in leases),
                 lease_start=int(self._clock.wall()) if request.version == 1 else None,
             )
         )
 
+    def _retry_after(self, outcome: Outcome, code: ErrorCode) -> int | None:
+        now = self._clock.now()
+        if code is ErrorCode.RATE_LIMITED:
+            return max(1, ceil(self._churn.ends_at - now))
+        return retry_after(outcome, now)
+
     def _leased_address(self, lease: Lease) -> LeasedAddress:
-        pool = find_pool(self._pools, lease.address)
-        network = pool.network if pool is not None else host_prefix(lease.address)
+        network = self._rules.network(lease.address)
         # Counted by the client from when it asked, which was before we decided.
-        span = int(lease.lease_time)
+        span = FOREVER if isinf(lease.lease_time) else int(lease.lease_time)
         return LeasedAddress(ip_address(lease.address), to_network(network), span, span)
 
     # --- leases against allowed IPs -------------------------------------------------------------
@@ -393,11 +437,13 @@ class Engine:
             )
 
 
-def refusal(request: RequestIP | ReleaseIP, code: ErrorCode, retry_after: int) -> Answer:
+def refusal(request: LeaseRequest, code: ErrorCode, retry_after: int) -> Answer:
     """The reply to a request that cannot be worked on now."""
     text = _text(code)
     if isinstance(request, ReleaseIP):
         return ReleaseIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)
+    if isinstance(request, DeclineIP):
+        return DeclineIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)
     return RequestIPReply(
         version=request.version,
         id=request.id,
@@ -407,6 +453,10 @@ def refusal(request: RequestIP | ReleaseIP, code: ErrorCode, retry_after: int) -
     )
 
 
+def _lease_time(valid_time: int | None) -> float | None:
+    return INFINITE if valid_time == FOREVER else valid_time
+
+
 def _change(lease: Lease, *, add: bool) -> Change:
     prefix: Prefix = host_prefix(lease.address)
     return Change(lease.public_key, prefix, add)
@@ -414,12 +464,3 @@ def _change(lease: Lease, *, add: bool) -> Change:
 
 def _text(code: ErrorCode) -> str:
     return "" if code is ErrorCode.SUCCESS else code.text
-
-
-def _log_change(lease: Lease, now: float, *, fresh: bool) -> None:
-    address, peer = format_address(lease.address), peer_label(lease.public_key)
-    if lease.is_over(now):
-        _LOG.info("%s %s %s", "ended" if lease.ended else "given up", address, peer)
-    else:
-        what = "granted" if fresh else "renewed"
-        _LOG.info("%s %s %s for %.0f s", what, address, peer, lease.lease_time)

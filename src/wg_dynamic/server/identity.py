@@ -5,9 +5,9 @@ the source address name the peer. A peer that owns it by a wider prefix only is 
 could sit below the same prefix.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from wg_dynamic.address import Prefix, is_link_local
+from wg_dynamic.address import Prefix, host_prefix, is_link_local
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.privsep.requests import PeerInfo
 
@@ -54,10 +54,16 @@ class PeerTable:
         """Whether the interface has this peer."""
         return public_key in self._keys
 
+    def fences(self) -> Iterator[tuple[Prefix, bytes]]:
+        """Every static allowed IP inside the pools, and whose it is."""
+        yield from self._fences.items()
+        yield from ((host_prefix(address), key) for address, key in self._fenced.items())
+
     def is_open(self, address: bytes, public_key: bytes) -> bool:
         """Whether no other peer has the address as a static allowed IP inside the pools.
 
-        A shorter prefix that covers a whole pool (an exit node's 0.0.0.0/0) fences nothing.
+        A shorter prefix that covers a whole pool (an exit node's 0.0.0.0/0) fences nothing. The
+        peer's own may be leased to it like any other; it stays in force when the lease has ended.
         """
         if self._fenced.get(address, public_key) != public_key:
             return False

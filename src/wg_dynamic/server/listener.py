@@ -23,15 +23,13 @@ from wg_dynamic.protocol import (
     LocalProtocolError,
     Ping,
     Pong,
-    ReleaseIP,
     RemoteProtocolError,
-    RequestIP,
     RequestRefused,
     ServerConnection,
     ServerEvent,
     encode_refusal,
 )
-from wg_dynamic.server.engine import Answer, Engine, Job, refusal
+from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, refusal
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import RateLimit, printable
@@ -282,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _serve(self, request: Any) -> None:
-        if isinstance(request, RequestIP | ReleaseIP):
+        if isinstance(request, LeaseRequest):
             self._busy = True
             self._set_deadline(None)
             self._identify(request)
@@ -293,7 +291,7 @@ class Connection(asyncio.Protocol):
             text = f"{request.command} is not served by this server yet"
             self._reply(ErrorReply(request.command, request.id, code, text))
 
-    def _identify(self, request: RequestIP | ReleaseIP) -> None:
+    def _identify(self, request: LeaseRequest) -> None:
         if self._public_key is None and self._shared.peers.owner(self._source) is None:
             self._shared.refresh()
             loop = asyncio.get_running_loop()
@@ -301,11 +299,11 @@ class Connection(asyncio.Protocol):
         else:
             self._submit(request)
 
-    def _submit_and_go_on(self, request: RequestIP | ReleaseIP) -> None:
+    def _submit_and_go_on(self, request: LeaseRequest) -> None:
         self._submit(request)
         self._work()
 
-    def _submit(self, request: RequestIP | ReleaseIP) -> None:
+    def _submit(self, request: LeaseRequest) -> None:
         key = self._public_key or self._shared.peers.owner(self._source)
         if self._transport.is_closing():
             return

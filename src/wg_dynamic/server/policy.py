@@ -1,31 +1,141 @@
-"""What a request gets: held leases, pools and wishes in, leases and a code out. Pure.
+"""What a request gets: held leases, terms and wishes in, leases and a code out. Pure.
 
 Nothing is decided here that the store could still refuse: the caller puts the outcome into the
 table, commits it, and rolls the table back when that fails.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, isinf
 
-from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE
+from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix, host_prefix
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.protocol.errors import ErrorCode
 
-MAX_PER_FAMILY = 1
-"""Addresses of one family that one peer may hold."""
+MEMORIES_PER_ADDRESS = 8
+"""Ended leases that are remembered of a peer, for each one of a family that it may hold."""
+
+
+class Rules:
+    """The terms of a server, in the form in which requests are decided."""
+
+    def __init__(
+        self,
+        terms: LeaseTerms,
+        random_below: Callable[[int], int],
+        is_open: Callable[[bytes, bytes], bool],
+        hub: Iterable[bytes] = (),
+    ) -> None:
+        """Lay the terms out.
+
+        Args:
+            terms: the administrator's.
+            random_below: gives 0 to n - 1, each as likely.
+            is_open: (address, public key): no static allowed IP of another peer is in the way.
+            hub: the server's own addresses, which nobody gets, reserved or not.
+        """
+        self.terms = terms
+        self.random_below = random_below
+        self._is_open = is_open
+        self._hub = frozenset(hub)
+        self._reservations = {one.public_key: one for one in terms.reservations}
+        self._reserved_for = {
+            address: one.public_key for one in terms.reservations for address in one.addresses
+        }
+
+    def new_table(self) -> LeaseTable:
+        """A table of the pools without leases; what is reserved is nobody's by chance."""
+        ranges = [excluded for one in self.terms.pools for excluded in one.excluded]
+        return LeaseTable(
+            [one.pool for one in self.terms.pools],
+            [*self._hub, *ranges, *self._reserved_for],
+            grace_time=self.terms.grace_time,
+        )
+
+    def reserved(self, public_key: bytes, size: int) -> bytes | None:
+        """The address of that many bytes that is reserved for a peer."""
+        reservation = self._reservations.get(public_key)
+        addresses = reservation.addresses if reservation else ()
+        return next((address for address in addresses if len(address) == size), None)
+
+    def may_have(self, table: LeaseTable, address: bytes, public_key: bytes, now: float) -> bool:
+        """Whether this peer may be leased this address now."""
+        owner = self._reserved_for.get(address)
+        if owner is None:
+            return table.is_available(address, public_key, now) and self.is_usable(
+                address, public_key
+            )
+        return (
+            owner == public_key
+            and address not in self._hub
+            and self._pool_of(address) is not None
+            and table.is_vacant(address, public_key)
+            and self._is_open(address, public_key)
+        )
+
+    def is_usable(self, address: bytes, public_key: bytes) -> bool:
+        """Whether nothing but other leases can be in the way of an address that pools lease."""
+        pool = self._pool_of(address)
+        told = None if pool is None else pool.network_length
+        if pool is not None and told is not None and told != pool.pool.network.length:
+            # It may be the broadcast address, say, of the network that the client is told.
+            inside = Pool(_network(address, pool)).leases(address)
+        else:
+            inside = True
+        return inside and self._is_open(address, public_key)
+
+    def lease_time(
+        self, address: bytes, public_key: bytes, wished: float | None, *, finite: bool
+    ) -> float:
+        """Seconds to lease an address for; `finite` where the client knows no other."""
+        usual = self._usual_time(address, public_key)
+        terms = self.terms
+        if wished is None or (isinf(wished) and isinf(usual)):
+            return terms.max_lease_time if finite and isinf(usual) else usual
+        return float(int(min(max(wished, terms.min_lease_time), terms.max_lease_time)))
+
+    def network(self, address: bytes) -> Prefix:
+        """The on-link network that the client is told; the address alone outside the pools."""
+        pool = self._pool_of(address)
+        return host_prefix(address) if pool is None else _network(address, pool)
+
+    def _usual_time(self, address: bytes, public_key: bytes) -> float:
+        reservation: Reservation | None = None
+        if self._reserved_for.get(address) == public_key:
+            reservation = self._reservations[public_key]
+        pool = self._pool_of(address)
+        for one in (reservation, pool):
+            if one is not None and one.lease_time is not None:
+                return one.lease_time
+        return self.terms.lease_time
+
+    def _pool_of(self, address: bytes) -> PoolTerms | None:
+        return next((one for one in self.terms.pools if one.pool.covers(address)), None)
+
+
+def _network(address: bytes, pool: PoolTerms) -> Prefix:
+    length = pool.network_length
+    return pool.pool.network if length is None else Prefix(address, length).network()
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What the server grants by."""
+class Asked:
+    """One request for addresses."""
 
-    lease_time: float
-    """Seconds."""
-    random_below: Callable[[int], int]
-    """Gives 0 to n - 1, each as likely."""
-    is_open: Callable[[bytes, bytes], bool]
-    """(address, public key): no static allowed IP of another peer is in the way."""
+    public_key: bytes
+    """Who asks."""
+    wishes: tuple[bytes, ...] = ()
+    """Packed addresses, all-zero for any of the family; () for one of each family."""
+    version: int = 2
+    """1: a wish that cannot be met gives that family nothing instead of another address, unless it
+    was the peer's own, and every lease ends."""
+    lease_time: float | None = None
+    """Seconds wished for; INFINITE for without end."""
+    new_left: int = 1 << 32
+    """Addresses that the peer did not have before that it may get."""
 
 
 @dataclass(frozen=True)
@@ -35,93 +145,160 @@ class Outcome:
     leases: tuple[Lease, ...] = ()
     """Granted or renewed; already put into the table."""
     code: ErrorCode = ErrorCode.SUCCESS
-    """Not SUCCESS when a family that was asked for got nothing; `leases` holds the others."""
+    """Not SUCCESS when a wish got nothing; `leases` holds the others."""
+    new: int = 0
+    """How many of the addresses the peer did not have before."""
+    retry_at: float | None = None
+    """CLOCK_BOOTTIME seconds when what is in the way will be gone, if that is known."""
 
 
-def decide(
-    table: LeaseTable,
-    public_key: bytes,
-    wishes: Sequence[bytes],
-    terms: Terms,
-    now: float,
-    *,
-    wish_or_nothing: bool,
-) -> Outcome:
+def decide(table: LeaseTable, asked: Asked, rules: Rules, now: float) -> Outcome:
     """Grant or renew for one request, and put the leases into the table.
 
-    Args:
-        table: every lease of the server.
-        public_key: who asks.
-        wishes: packed addresses, all-zero for any of the family; empty for one of each family.
-        terms: the server's.
-        now: CLOCK_BOOTTIME seconds.
-        wish_or_nothing: a wish that cannot be met gives that family nothing (version 1), instead
-            of another address (version 2).
+    `now` is in CLOCK_BOOTTIME seconds.
     """
-    granted: list[Lease] = []
-    code = ErrorCode.SUCCESS
-    families = [len(wish) for wish in wishes]
-    if any(families.count(family) > MAX_PER_FAMILY for family in families):
-        return Outcome(code=ErrorCode.QUOTA_EXCEEDED)
-    for wish in wishes or _any_of_each(table):
-        address = _choose(table, public_key, wish, terms, now, wish_or_nothing=wish_or_nothing)
-        if address is None:
-            refused = wish_or_nothing and any(wish)
-            code = ErrorCode.UNAVAILABLE if refused else ErrorCode.EXHAUSTED
-            continue
-        _move_from(table, public_key, address, now)
-        lease = Lease(public_key, address, terms.lease_time, now + terms.lease_time)
-        table.put(lease)
-        granted.append(lease)
-    if not granted and code is ErrorCode.SUCCESS:
-        code = ErrorCode.UNAVAILABLE
-    return Outcome(tuple(granted), code)
+    return _Decision(table, asked, rules, now).outcome()
 
 
-def _any_of_each(table: LeaseTable) -> list[bytes]:
-    sizes = {IPV4_SIZE if allocator.space.is_ipv4 else IPV6_SIZE for allocator in table.allocators}
-    return [bytes(size) for size in sorted(sizes)]
+class _Decision:
+    """One request under way."""
 
+    def __init__(self, table: LeaseTable, asked: Asked, rules: Rules, now: float) -> None:
+        self._table = table
+        self._asked = asked
+        self._key = asked.public_key
+        self._rules = rules
+        self._now = now
+        self._granted: dict[bytes, Lease] = {}
+        self._new = 0
+        self._code = ErrorCode.SUCCESS
+        self._retry_at: float | None = None
 
-def _choose(
-    table: LeaseTable,
-    public_key: bytes,
-    wish: bytes,
-    terms: Terms,
-    now: float,
-    *,
-    wish_or_nothing: bool,
-) -> bytes | None:
-    def usable(address: bytes) -> bool:
-        return terms.is_open(address, public_key)
+    def outcome(self) -> Outcome:
+        wishes = self._asked.wishes or self._any_of_each()
+        for size in (IPV4_SIZE, IPV6_SIZE):
+            self._family(size, [wish for wish in wishes if len(wish) == size])
+        if not self._granted and self._code is ErrorCode.SUCCESS:
+            self._code = ErrorCode.UNAVAILABLE
+        return Outcome(tuple(self._granted.values()), self._code, self._new, self._retry_at)
 
-    def takes(address: bytes) -> bool:
-        return table.is_available(address, public_key, now) and usable(address)
+    def _any_of_each(self) -> list[bytes]:
+        return [bytes(size) for size in sorted({len(one) for one in self._pool_networks()})]
 
-    if any(wish):
-        if takes(wish) and not table.is_kept_for_another(wish, public_key):
+    def _pool_networks(self) -> list[bytes]:
+        return [one.pool.network.packed for one in self._rules.terms.pools]
+
+    def _family(self, size: int, wishes: Sequence[bytes]) -> None:
+        if not wishes:
+            return
+        room = self._room(size)
+        granted: list[bytes] = []
+        for wish in sorted(wishes, key=lambda wish: not any(wish)):  # named ones first
+            if len(granted) >= room:
+                self._code = ErrorCode.QUOTA_EXCEEDED
+                break
+            address = self._choose(wish, [other for other in wishes if any(other)])
+            if address is not None:
+                granted.append(address)
+                self._grant(address)
+        if granted:
+            self._give_up(size, room - len(granted))
+
+    def _room(self, size: int) -> int:
+        """How many addresses of the family the peer may have, less those that it declined."""
+        quarantined = [
+            lease.ends_at
+            for lease in self._table.of_peer(self._key)
+            if lease.is_in_quarantine(self._now) and len(lease.address) == size
+        ]
+        room = self._rules.terms.addresses_per_peer - len(quarantined)
+        if room <= 0 and quarantined:
+            self._retry_at = min(quarantined)
+        least = 1 if self._rules.reserved(self._key, size) else 0
+        return max(room, least)
+
+    def _choose(self, wish: bytes, named: Sequence[bytes]) -> bytes | None:
+        """The address for one wish; None, with the code set, when there is none."""
+        own = self._own(wish)
+        strict = self._asked.version == 1 and any(wish) and own is None
+        reserved = self._rules.reserved(self._key, len(wish))
+        if reserved is not None and self._takes(reserved):
+            if reserved == wish or not strict:
+                return reserved
+        elif any(wish) and self._meets(wish):
             return wish
-        if wish_or_nothing:
+        if strict:
+            self._code = ErrorCode.UNAVAILABLE
             return None
-    own = [lease for lease in table.of_peer(public_key) if len(lease.address) == len(wish)]
-    own.sort(key=lambda lease: (lease.ended, -lease.ends_at))  # held first, then the latest memory
-    for lease in own:
-        if takes(lease.address):
-            return lease.address
-    return table.choose(
-        now,
-        ipv4=len(wish) == IPV4_SIZE,
-        usable=usable,
-        random_below=terms.random_below,
-    )
+        return self._any(len(wish), named)
 
+    def _meets(self, wish: bytes) -> bool:
+        """Whether a wish can be met, and robs nobody of a memory that could be kept."""
+        kept = self._table.is_kept_for_another(wish, self._key)
+        new = self._own(wish) is None
+        return self._takes(wish) and not kept and (not new or self._may_get_new())
 
-def _move_from(table: LeaseTable, public_key: bytes, address: bytes, now: float) -> None:
-    """Let what the peer holds beside `address` in that family end now."""
-    for lease in table.of_peer(public_key):
-        other = lease.address != address and len(lease.address) == len(address)
-        if other and not lease.is_over(now):
-            table.put(replace(lease, ends_at=now))
+    def _any(self, size: int, named: Sequence[bytes]) -> bytes | None:
+        """One that the peer holds or had, else a new one."""
+        own = [
+            lease
+            for lease in self._table.of_peer(self._key)
+            if len(lease.address) == size and not lease.declined and lease.address not in named
+        ]
+        own.sort(key=lambda lease: (lease.ended, -lease.ends_at))  # held first, then the latest
+        own += [lease for wish in named if (lease := self._own(wish)) is not None]
+        for lease in own:
+            if self._takes(lease.address):
+                return lease.address
+        if not self._may_get_new():
+            self._code = ErrorCode.RATE_LIMITED
+            return None
+        address = self._table.choose(
+            self._now,
+            ipv4=size == IPV4_SIZE,
+            usable=lambda address: self._rules.is_usable(address, self._key),
+            random_below=self._rules.random_below,
+        )
+        if address is None:
+            self._code = ErrorCode.EXHAUSTED
+        return address
+
+    def _own(self, address: bytes) -> Lease | None:
+        """What stands there, if the peer holds it or had it."""
+        lease = self._table.get(address)
+        mine = lease is not None and lease.public_key == self._key and not lease.declined
+        return lease if mine else None
+
+    def _takes(self, address: bytes) -> bool:
+        return address not in self._granted and self._rules.may_have(
+            self._table, address, self._key, self._now
+        )
+
+    def _may_get_new(self) -> bool:
+        return self._new < self._asked.new_left
+
+    def _grant(self, address: bytes) -> None:
+        if self._own(address) is None and address != self._rules.reserved(self._key, len(address)):
+            self._new += 1
+        time = self._rules.lease_time(
+            address, self._key, self._asked.lease_time, finite=self._asked.version == 1
+        )
+        lease = Lease(self._key, address, time, self._now + time)
+        self._table.put(lease)
+        self._granted[address] = lease
+
+    def _give_up(self, size: int, room: int) -> None:
+        """Let what the peer holds beside, and may hold no longer, end now."""
+        others = [
+            lease
+            for lease in self._table.of_peer(self._key)
+            if len(lease.address) == size
+            and lease.address not in self._granted
+            and not lease.is_over(self._now)
+        ]
+        others.sort(key=lambda lease: -lease.ends_at)
+        for lease in others[room:]:
+            self._table.put(replace(lease, ends_at=self._now))
 
 
 def to_release(
@@ -143,3 +320,23 @@ def to_release(
             return [], ErrorCode.NOT_PERMITTED
         leases.append(lease)
     return leases, ErrorCode.SUCCESS
+
+
+def to_decline(
+    table: LeaseTable, public_key: bytes, addresses: Sequence[bytes], now: float
+) -> tuple[list[Lease], ErrorCode]:
+    """The leases that a decline names; none, and NOT_PERMITTED, if the peer lacks one of them."""
+    leases = {}
+    for address in addresses:
+        lease = table.get(address)
+        if lease is None or lease.public_key != public_key or lease.is_over(now):
+            return [], ErrorCode.NOT_PERMITTED
+        leases[address] = lease
+    return list(leases.values()), ErrorCode.SUCCESS
+
+
+def retry_after(outcome: Outcome, now: float) -> int | None:
+    """Whole seconds until asking again makes sense; None when nobody knows."""
+    if outcome.code is ErrorCode.SUCCESS or outcome.retry_at is None:
+        return None
+    return max(1, ceil(outcome.retry_at - now))

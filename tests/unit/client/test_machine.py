@@ -1,12 +1,14 @@
 """The client's states: docs/protocol.md 10.2."""
 
 from ipaddress import ip_address
+from math import inf
 
 import pytest
 
 from wg_dynamic.client.machine import (
     LONGEST_TIME,
     MIN_LEASE_TIME,
+    RENEW_MAX,
     REPLY_LIMIT,
     RETRY_AFTER_MAX,
     RETRY_FIRST,
@@ -408,6 +410,15 @@ def test_a_preferred_time_that_is_over_is_a_second() -> None:
 
 
 def test_the_longest_time_is_not_for_ever() -> None:
-    (left,) = remaining(Lease((an_address(valid=(1 << 32) - 1),), 100.0), 100.0)
+    long = Lease((an_address(valid=0xFFFF_FFFE),), 100.0)
+    (left,) = remaining(long, 100.0)
     assert (left.valid_time, left.preferred_time) == (LONGEST_TIME, LONGEST_TIME)
-    assert LONGEST_TIME < 0xFFFFFFFF
+    assert long.ends_at == 100.0 + LONGEST_TIME
+
+
+def test_a_lease_without_end_keeps_none_however_much_time_passes() -> None:
+    lease = Lease((an_address(valid=0xFFFF_FFFF),), 100.0)
+    (left,) = remaining(lease, 1e12)
+    assert (left.valid_time, left.preferred_time) == (0xFFFF_FFFF, 0xFFFF_FFFF)
+    assert lease.ends_at == inf
+    assert lease.renew_at == 100.0 + RENEW_MAX

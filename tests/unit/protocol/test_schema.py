@@ -88,5 +88,6 @@ def test_critical_may_name_all_that_the_message_defines() -> None:
 
 
 def test_attributes_that_all_requests_share_come_first() -> None:
-    assert FROM_CLIENT["request_ip"].attributes == (ID, FEATURES, CRITICAL)
+    for command in ("request_ip", "release_ip", "decline_ip", "subscribe"):
+        assert FROM_CLIENT[command].attributes[:3] == (ID, FEATURES, CRITICAL)
     assert ERRMSG.field == "errmsg"

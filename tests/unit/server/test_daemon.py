@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ START = ServerStart("wg0", 0, TERMS, (), "/leases.sqlite")
 class UnreadableStore(MemoryStore):
     """Opens, and cannot be read."""
 
-    def load(self, moment: Moment) -> list[Lease]:
+    def read(self, moment: Moment) -> Iterator[Lease]:
         del moment
         msg = "the database is malformed"
         raise StoreError(msg)

@@ -1,22 +1,61 @@
 """What a request gets: docs/protocol.md 5, 6.6, 6.7 and 10.1."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import pytest
 
 from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.leases.terms import (
+    INFINITE,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.protocol.errors import ErrorCode
-from wg_dynamic.server.policy import Outcome, Terms, decide, to_release
+from wg_dynamic.server.policy import (
+    Asked,
+    Outcome,
+    Rules,
+    decide,
+    retry_after,
+    to_decline,
+    to_release,
+)
 
-ALICE, BOB, CAROL = (bytes([number]) * 32 for number in (1, 2, 3))
+ALICE, BOB, CAROL, DAVE = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 ANY_IPV4, ANY_IPV6 = bytes(4), bytes(16)
 LEASE_TIME = 3600.0
 
 
-def a_table(*pools: str, excluded: tuple[str, ...] = ()) -> LeaseTable:
+class RuledTable(LeaseTable):
+    """A table that knows the terms it was made by."""
+
+    terms: LeaseTerms
+    hub: tuple[bytes, ...]
+
+    def rules(self, is_open: Callable[[bytes, bytes], bool]) -> Rules:
+        return Rules(self.terms, lambda _: 0, is_open, self.hub)
+
+
+def a_table(*pools: str, excluded: tuple[str, ...] = ()) -> RuledTable:
     networks = [Pool(parse_prefix(pool)) for pool in pools or ("192.0.2.0/24", "2001:db8::/64")]
-    return LeaseTable(networks, [parse_address(address) for address in excluded])
+    return by_terms(LeaseTerms(tuple(PoolTerms(pool) for pool in networks)), *excluded)
+
+
+def by_terms(terms: LeaseTerms, *hub: str) -> RuledTable:
+    addresses = tuple(parse_address(address) for address in hub)
+    table = Rules(terms, lambda _: 0, everything_is_open, addresses).new_table()
+    table.__class__ = RuledTable
+    assert isinstance(table, RuledTable)
+    table.terms, table.hub = terms, addresses
+    return table
 
 
 def everything_is_open(_address: bytes, _public_key: bytes) -> bool:
@@ -24,17 +63,19 @@ def everything_is_open(_address: bytes, _public_key: bytes) -> bool:
 
 
 def ask(
-    table: LeaseTable,
+    table: RuledTable,
     public_key: bytes,
     *wishes: str | bytes,
     now: float = 0.0,
     is_open: Callable[[bytes, bytes], bool] = everything_is_open,
     version: int = 2,
+    lease_time: float | None = None,
+    new_left: int = 100,
 ) -> Outcome:
     """One request; the random choice is the first free address."""
     packed = [wish if isinstance(wish, bytes) else parse_address(wish) for wish in wishes]
-    terms = Terms(LEASE_TIME, lambda _: 0, is_open)
-    return decide(table, public_key, packed, terms, now, wish_or_nothing=version == 1)
+    asked = Asked(public_key, tuple(packed), version, lease_time, new_left)
+    return decide(table, asked, table.rules(is_open), now)
 
 
 def end_all(table: LeaseTable, now: float) -> None:
@@ -149,11 +190,12 @@ def test_the_memory_of_one_family_says_nothing_about_the_other() -> None:
     assert addresses(ask(table, ALICE, ANY_IPV4)) == ["192.0.2.1"]
 
 
-def test_two_addresses_of_one_family_are_more_than_a_peer_may_hold() -> None:
+def test_wishes_beyond_what_a_peer_may_hold_are_not_met() -> None:
     table = a_table()
     outcome = ask(table, ALICE, ANY_IPV4, "192.0.2.9", ANY_IPV6)
-    assert outcome == Outcome((), ErrorCode.QUOTA_EXCEEDED)
-    assert len(table) == 0
+    assert addresses(outcome) == ["192.0.2.9", "2001:db8::1"]
+    assert outcome.code is ErrorCode.QUOTA_EXCEEDED
+    assert len(table) == 2
 
 
 def test_a_peer_that_moves_to_another_address_gives_the_old_one_up_at_once() -> None:
@@ -209,7 +251,7 @@ def test_a_family_without_a_pool_is_exhausted_and_the_other_is_leased() -> None:
 
 
 def test_a_server_without_pools_has_nothing() -> None:
-    table = LeaseTable([])
+    table = by_terms(LeaseTerms(()))
     assert ask(table, ALICE) == Outcome((), ErrorCode.UNAVAILABLE)
 
 
@@ -309,3 +351,235 @@ def test_naming_what_another_peer_holds_releases_nothing_at_all() -> None:
     ask(table, BOB, "192.0.2.88")
     names = [parse_address("192.0.2.77"), parse_address("192.0.2.88")]
     assert to_release(table, ALICE, names) == ([], ErrorCode.NOT_PERMITTED)
+
+
+# --- several pools, and their settings ----------------------------------------------------------
+
+
+def terms_of(*pools: PoolTerms, **others: Any) -> LeaseTerms:
+    return LeaseTerms(pools, **others)
+
+
+def pool_terms(text: str, *excluded: str, **others: Any) -> PoolTerms:
+    ranges = []
+    for one in excluded:
+        first, _, last = one.partition("-")
+        ranges.append(AddressRange(parse_address(first), parse_address(last or first)))
+    return PoolTerms(Pool(parse_prefix(text)), excluded=tuple(ranges), **others)
+
+
+def test_the_first_pool_with_room_gives_and_a_wish_is_met_in_any() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/31"), pool_terms("198.51.100.0/24")))
+    assert addresses(ask(table, ALICE)) == ["192.0.2.0"]
+    assert addresses(ask(table, BOB, "198.51.100.9")) == ["198.51.100.9"]
+    assert addresses(ask(table, CAROL)) == ["192.0.2.1"]
+    assert addresses(ask(table, DAVE)) == ["198.51.100.1"]
+
+
+def test_each_pool_has_its_lease_time_and_network() -> None:
+    table = by_terms(
+        terms_of(
+            pool_terms("192.0.2.0/28", lease_time=600.0, network_length=24),
+            pool_terms("198.51.100.0/24"),
+        )
+    )
+    rules = table.rules(everything_is_open)
+    (lease,) = ask(table, ALICE, "192.0.2.3").leases
+    assert (lease.lease_time, str(rules.network(lease.address))) == (600.0, "192.0.2.0/24")
+    (lease,) = ask(table, BOB, "198.51.100.3").leases
+    assert (lease.lease_time, str(rules.network(lease.address))) == (3600.0, "198.51.100.0/24")
+    assert str(rules.network(parse_address("203.0.113.1"))) == "203.0.113.1/32"
+
+
+def test_what_ends_the_network_that_clients_are_told_is_not_leased() -> None:
+    table = by_terms(terms_of(pool_terms("10.0.0.0/23", network_length=24)))
+    for wish in ("10.0.0.255", "10.0.1.0"):
+        assert not ask(table, ALICE, wish, version=1).leases
+    assert addresses(ask(table, ALICE, "10.0.1.1", version=1)) == ["10.0.1.1"]
+
+
+def test_an_excluded_range_is_leased_to_nobody() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/29", "192.0.2.1-192.0.2.5")))
+    assert not ask(table, ALICE, "192.0.2.3", version=1).leases
+    assert addresses(ask(table, ALICE)) == ["192.0.2.6"]
+    assert ask(table, BOB).code is ErrorCode.EXHAUSTED
+
+
+# --- lease times --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wished", "given"),
+    [(None, 3600.0), (1.0, 60.0), (60.0, 60.0), (7200.0, 7200.0), (9e9, 86400.0), (inf, 86400.0)],
+)
+def test_a_wished_lease_time_is_met_within_its_bounds(wished: float | None, given: float) -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/24"), max_lease_time=86400.0))
+    (lease,) = ask(table, ALICE, now=5.0, lease_time=wished).leases
+    assert (lease.lease_time, lease.ends_at) == (given, 5.0 + given)
+
+
+def test_only_a_reservation_lasts_for_ever_and_not_in_version_1() -> None:
+    terms = terms_of(
+        pool_terms("192.0.2.0/24"),
+        reservations=(Reservation(ALICE, (parse_address("192.0.2.9"),), INFINITE),),
+        max_lease_time=86400.0,
+    )
+    (lease,) = ask(by_terms(terms), ALICE).leases
+    assert lease.lease_time == lease.ends_at == inf
+    (lease,) = ask(by_terms(terms), ALICE, lease_time=inf).leases
+    assert lease.ends_at == inf
+    (lease,) = ask(by_terms(terms), ALICE, lease_time=600.0).leases
+    assert lease.lease_time == 600.0
+    (lease,) = ask(by_terms(terms), ALICE, version=1).leases
+    assert lease.lease_time == 86400.0
+    (lease,) = ask(by_terms(terms), BOB, lease_time=inf).leases
+    assert lease.lease_time == 86400.0
+
+
+# --- reservations -------------------------------------------------------------------------------
+
+
+def reserving(address: str = "192.0.2.9", **others: Any) -> RuledTable:
+    reservation = Reservation(ALICE, (parse_address(address),))
+    pool = pool_terms("192.0.2.0/24", "192.0.2.16-192.0.2.31")
+    return by_terms(terms_of(pool, reservations=(reservation,), **others), "192.0.2.200")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.9", "192.0.2.17"])
+def test_the_reserved_address_is_its_peers_whatever_it_asks_for(address: str) -> None:
+    for wish in (ANY_IPV4, address, "192.0.2.77"):
+        assert addresses(ask(reserving(address), ALICE, wish)) == [address]
+    assert ask(reserving(address), ALICE, "192.0.2.77", version=1).code is ErrorCode.UNAVAILABLE
+    assert addresses(ask(reserving(address), ALICE, address, version=1)) == [address]
+
+
+def test_a_reserved_address_is_nobody_elses() -> None:
+    table = reserving()
+    assert not ask(table, BOB, "192.0.2.9", version=1).leases
+    assert addresses(ask(table, BOB, "192.0.2.9")) == ["192.0.2.1"]
+
+
+def test_the_holder_of_an_address_that_was_reserved_since_keeps_it_to_its_end() -> None:
+    table, address = reserving(), parse_address("192.0.2.9")
+    table.put(Lease(BOB, address, LEASE_TIME, 100.0))
+    assert addresses(ask(table, ALICE, now=10.0)) == ["192.0.2.1"]
+    (moved,) = addresses(ask(table, BOB, "192.0.2.9", now=20.0))
+    assert moved not in {"192.0.2.1", "192.0.2.9"}
+    end_all(table, 20.0)
+    assert addresses(ask(table, ALICE, "192.0.2.1", now=30.0)) == ["192.0.2.9"]
+    assert [lease.address for lease in table.due(30.0)] == [parse_address("192.0.2.1")]
+
+
+def test_a_version_1_client_moves_to_what_is_reserved_for_it_at_its_renewal() -> None:
+    table = reserving()
+    table.put(Lease(ALICE, parse_address("192.0.2.3"), LEASE_TIME, 100.0))
+    assert addresses(ask(table, ALICE, "192.0.2.3", now=10.0, version=1)) == ["192.0.2.9"]
+
+
+def test_an_address_of_the_hub_or_of_no_pool_is_not_reserved_for_anybody() -> None:
+    for address in ("192.0.2.200", "203.0.113.9"):
+        assert addresses(ask(reserving(address), ALICE)) == ["192.0.2.1"]
+
+
+def test_a_reserved_address_that_is_another_peers_static_one_is_not_leased() -> None:
+    outcome = ask(reserving(), ALICE, is_open=lambda one, _: one != parse_address("192.0.2.9"))
+    assert addresses(outcome) == ["192.0.2.1"]
+
+
+def test_the_reserved_address_is_given_however_many_were_declined() -> None:
+    table = reserving()
+    (lease,) = ask(table, ALICE).leases
+    table.put(lease.decline(1e6))
+    assert addresses(ask(table, ALICE, now=10.0)) == ["192.0.2.9"]
+
+
+# --- how many -----------------------------------------------------------------------------------
+
+
+def test_a_peer_may_hold_as_many_of_a_family_as_the_terms_say() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/24"), addresses_per_peer=2))
+    assert addresses(ask(table, ALICE, ANY_IPV4, "192.0.2.9")) == ["192.0.2.9", "192.0.2.1"]
+    renewed = ask(table, ALICE, "192.0.2.1", "192.0.2.9", now=10.0)
+    assert addresses(renewed) == ["192.0.2.1", "192.0.2.9"]
+    assert renewed.new == 0
+    assert addresses(ask(table, ALICE, "192.0.2.9", now=20.0)) == ["192.0.2.9"]
+    assert not table.due(20.0)  # the other one was not asked for, and stays to its end
+    moved = ask(table, ALICE, "192.0.2.50", now=30.0)
+    assert addresses(moved) == ["192.0.2.50"]
+    assert [lease.address for lease in table.due(30.0)] == [parse_address("192.0.2.1")]
+
+
+def test_the_same_wish_twice_is_not_one_address_twice() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/24"), addresses_per_peer=2))
+    assert addresses(ask(table, ALICE, "192.0.2.9", "192.0.2.9")) == ["192.0.2.9", "192.0.2.1"]
+
+
+def test_what_was_declined_of_late_counts_against_the_cap() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/29"), addresses_per_peer=2))
+    first, second = ask(table, ALICE, ANY_IPV4, ANY_IPV4).leases
+    table.put(first.decline(1000.0))
+    outcome = ask(table, ALICE, ANY_IPV4, ANY_IPV4, now=10.0)
+    assert outcome.leases == (replace(second, ends_at=10.0 + LEASE_TIME),)
+    assert outcome.code is ErrorCode.QUOTA_EXCEEDED
+    table.put(second.decline(900.0))
+    outcome = ask(table, ALICE, ANY_IPV4, now=10.0)
+    assert outcome == Outcome((), ErrorCode.QUOTA_EXCEEDED, retry_at=900.0)
+    assert retry_after(outcome, 10.5) == 890
+    assert len(ask(table, ALICE, ANY_IPV4, now=1000.0).leases) == 1
+
+
+def test_a_peer_that_got_too_many_new_addresses_keeps_what_it_has() -> None:
+    table = a_table("192.0.2.0/24")
+    assert ask(table, ALICE, "192.0.2.9", new_left=1).new == 1
+    for wish in ("192.0.2.10", "192.0.2.9", ANY_IPV4):
+        outcome = ask(table, ALICE, wish, now=10.0, new_left=0)
+        assert (addresses(outcome), outcome.new) == (["192.0.2.9"], 0)
+    outcome = ask(table, BOB, new_left=0)
+    assert (outcome.leases, outcome.code) == ((), ErrorCode.RATE_LIMITED)
+    assert retry_after(ask(table, ALICE), 0.0) is None
+
+
+def test_a_memory_is_no_new_address() -> None:
+    table = a_table("192.0.2.0/24")
+    ask(table, ALICE, "192.0.2.9")
+    end_all(table, LEASE_TIME)
+    assert ask(table, ALICE, now=LEASE_TIME, new_left=0).new == 0
+
+
+# --- grace, quarantine --------------------------------------------------------------------------
+
+
+def test_a_full_pool_gives_no_address_that_ended_just_now_when_there_is_a_grace_time() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.9/32"), grace_time=60.0))
+    ask(table, ALICE)
+    end_all(table, LEASE_TIME)
+    assert ask(table, BOB, now=LEASE_TIME + 59.0).code is ErrorCode.EXHAUSTED
+    assert addresses(ask(table, BOB, now=LEASE_TIME + 60.0)) == ["192.0.2.9"]
+
+
+def test_a_declined_address_does_not_come_back_to_its_peer() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/30"), addresses_per_peer=2))
+    (lease,) = ask(table, ALICE).leases
+    table.put(lease.decline(1000.0))
+    for wish in (ANY_IPV4, "192.0.2.1"):
+        assert addresses(ask(table, ALICE, wish, now=10.0)) == ["192.0.2.2"]
+    assert ask(table, BOB, "192.0.2.1", now=999.0, version=1).code is ErrorCode.UNAVAILABLE
+    assert addresses(ask(table, BOB, "192.0.2.1", now=1000.0, version=1)) == ["192.0.2.1"]
+
+
+def test_only_the_holder_declines() -> None:
+    table = a_table("192.0.2.0/24")
+    (lease,) = ask(table, ALICE, "192.0.2.9").leases
+    ask(table, BOB, "192.0.2.10")
+    assert to_decline(table, ALICE, [lease.address], 10.0) == ([lease], ErrorCode.SUCCESS)
+    for others in ("192.0.2.10", "192.0.2.11"):
+        names = [lease.address, parse_address(others)]
+        assert to_decline(table, ALICE, names, 10.0) == ([], ErrorCode.NOT_PERMITTED)
+    assert to_decline(table, ALICE, [lease.address], LEASE_TIME)[1] is ErrorCode.NOT_PERMITTED
+
+
+def test_a_version_1_renewal_that_cannot_be_met_is_given_another_address() -> None:
+    """Upstream's client asks for exactly what it has, for ever; it takes another one though."""
+    table = a_table("192.0.2.0/24")
+    table.put(Lease(ALICE, parse_address("198.51.100.7"), LEASE_TIME, 1800.0))
+    assert addresses(ask(table, ALICE, "198.51.100.7", now=10.0, version=1)) == ["192.0.2.1"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.helper.config.document import Problems, ServerConfig
 from wg_dynamic.helper.config.values import last_address
+from wg_dynamic.leases.space import Space
 from wg_dynamic.leases.terms import INFINITE, AddressRange, LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.privsep.requests import MAX_EXCLUSIONS, MAX_POOLS, MAX_RESERVATIONS
 
@@ -94,12 +95,7 @@ def _range_text(one: AddressRange) -> str:
 
 def _excludes_all(pool: PoolTerms) -> bool:
     """Whether no address of the pool is left."""
-    free = pool.pool.first
-    for one in sorted(pool.excluded, key=lambda each: each.first):
-        if int.from_bytes(one.first, "big") > free:
-            return False
-        free = max(free, int.from_bytes(one.last, "big") + 1)
-    return free >= pool.pool.first + pool.pool.size
+    return Space(pool.pool, pool.excluded).size == 0
 
 
 def _about_overlaps(pools: Sequence[PoolTerms]) -> Iterator[str]:
@@ -131,7 +127,7 @@ class _Networks:
             if size == len(address):
                 pool = self._pools.get(Prefix(address, length).network())
                 if pool is not None:
-                    return "" if pool.pool.position(address) is not None else self._never(pool)
+                    return "" if pool.pool.leases(address) else self._never(pool)
         return f"is in no pool, expected an address in {self}"
 
     @staticmethod
