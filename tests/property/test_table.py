@@ -99,7 +99,7 @@ class TableAgainstADict(RuleBasedStateMachine):
                 one
                 for one in self.model.values()
                 if one.public_key == key and one.ended and len(one.address) == size
-                if not (one.declined and now < one.ends_at)
+                if one.ends_at + GRACE_TIME <= now
             ]
             too_much = [address for address in excess if len(address) == size]
             assert len(too_much) == max(0, len(memories) - limit)

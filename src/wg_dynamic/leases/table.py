@@ -146,7 +146,7 @@ class LeaseTable:
     def excess(self, public_key: bytes, limit: int, now: float) -> list[bytes]:
         """The memories of a peer beyond so many of a family, the longest-ended ones.
 
-        What is in quarantine is none, and not counted.
+        What is in quarantine or in its grace time is none, and not counted.
         """
         found = []
         over = [one for one in self.of_peer(public_key) if one.ended]
@@ -154,7 +154,7 @@ class LeaseTable:
             memories = [
                 lease
                 for lease in over
-                if len(lease.address) == size and not lease.is_in_quarantine(now)
+                if len(lease.address) == size and lease.ends_at + self._grace_time <= now
             ]
             memories.sort(key=lambda lease: lease.ends_at)
             found += [lease.address for lease in memories[: max(0, len(memories) - limit)]]

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -18,7 +20,8 @@ from tests.fakes.server import (
     request_for,
 )
 from wg_dynamic.address import parse_prefix
-from wg_dynamic.protocol import ErrorCode, ReleaseIP, RequestIP, RequestIPReply
+from wg_dynamic.leases.terms import INFINITE, Reservation
+from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
 from wg_dynamic.server.engine import refusal
 
@@ -489,3 +492,142 @@ def test_a_refusal_says_when_to_come_again_in_version_2_and_how_in_both() -> Non
     assert isinstance(reply, RequestIPReply)
     assert (reply.id, reply.errno, reply.retry_after) == (7, ErrorCode.STORE_DOWN, 5)
     assert refusal(ReleaseIP(id=8), ErrorCode.STORE_DOWN, 5).id == 8
+
+
+# --- decline, caps, memories --------------------------------------------------------------------
+
+
+async def test_a_declined_address_is_taken_off_recorded_and_nobodys_for_a_time() -> None:
+    server = Server("192.0.2.7/32")
+    server.terms = replace(server.terms, quarantine_time=5000.0)
+    server.restart()
+    async with server.running():
+        await server.request(ALICE)
+        server.journal.clear()
+        assert (await server.decline(ALICE, "192.0.2.7")).errno is ErrorCode.SUCCESS
+        assert server.journal == ["take off 192.0.2.7", "commit decline 192.0.2.7", "answer"]
+        assert server.in_force() == server.held() == server.stored() == {}
+        assert (await server.request(BOB)).errno is ErrorCode.EXHAUSTED
+        reply = await server.request(ALICE)
+        assert (reply.errno, reply.retry_after) == (ErrorCode.QUOTA_EXCEEDED, 5000)
+    server.restart()
+    async with server.running():
+        server.clock.pass_time(4999.0)
+        assert (await server.request(BOB)).errno is ErrorCode.EXHAUSTED
+        server.clock.pass_time(1.0)
+        assert ips(await server.request(BOB)) == ["192.0.2.7"]
+
+
+async def test_a_peer_cannot_empty_the_pool_by_declining() -> None:
+    server = Server("192.0.2.0/28")
+    async with server.running():
+        for _ in range(20):
+            for address in ips(await server.request(ALICE)):
+                await server.decline(ALICE, address)
+    declined = [one for one in server.store.load(server.clock.moment()) if one.declined]
+    assert len(declined) == server.terms.addresses_per_peer
+
+
+async def test_another_peers_address_is_not_declined() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(BOB, "192.0.2.7")
+        for address in ("192.0.2.7", "192.0.2.8"):
+            assert (await server.decline(ALICE, address)).errno is ErrorCode.NOT_PERMITTED
+        answer = await server.submit(
+            ALICE, DeclineIP(addresses=(ip_address("192.0.2.7"),)), source=SOURCES[BOB]
+        )
+        assert answer.errno is ErrorCode.NOT_PERMITTED
+    assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
+
+
+async def test_a_decline_that_could_not_be_recorded_leaves_the_address_in_force() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        reply = await server.decline(ALICE, "192.0.2.7")
+        assert (reply.errno, reply.retry_after) == (ErrorCode.STORE_DOWN, 5)
+    assert server.in_force() == server.held() == {"192.0.2.7": ALICE}
+
+
+async def test_a_peer_gets_so_many_new_addresses_and_is_told_when_to_come_again() -> None:
+    server = Server()
+    server.terms = replace(server.terms, max_new_addresses=2)
+    server.restart()
+    async with server.running():
+        for n in (1, 2):
+            assert ips(await server.request(ALICE, f"192.0.2.{n}")) == [f"192.0.2.{n}"]
+        assert ips(await server.request(ALICE, "192.0.2.3")) == ["192.0.2.2"]
+        server.clock.pass_time(600.0)
+        assert ips(await server.request(ALICE, "192.0.2.1")) == ["192.0.2.1"]  # it had it
+        for n in (4, 5):
+            assert ips(await server.request(BOB, f"192.0.2.{n}")) == [f"192.0.2.{n}"]
+        assert (await server.decline(BOB, "192.0.2.5")).errno is ErrorCode.SUCCESS
+    server.terms = replace(server.terms, max_new_addresses=0)
+    server.restart()
+    async with server.running():
+        reply = await server.request(CAROL)
+        assert (reply.errno, reply.retry_after) == (ErrorCode.RATE_LIMITED, 3600)
+
+
+async def test_a_grant_that_the_store_refused_is_not_counted_as_new() -> None:
+    server = Server()
+    server.terms = replace(server.terms, max_new_addresses=1)
+    server.restart()
+    async with server.running():
+        server.store.fails = True
+        for _ in range(3):
+            assert (await server.request(ALICE)).errno is ErrorCode.STORE_DOWN
+        server.store.fails = False
+        assert (await server.request(ALICE)).errno is ErrorCode.SUCCESS
+
+
+async def test_a_peer_with_ever_new_wishes_leaves_a_bounded_number_of_memories() -> None:
+    server = Server("2001:db8::/64")
+    async with server.running():
+        for n in range(1, 40):
+            assert ips(await server.request(ALICE, f"2001:db8::{n:x}")) == [f"2001:db8::{n:x}"]
+            server.clock.pass_time(1.0)
+        await server.release(ALICE)
+    stored = server.store.load(server.clock.moment())
+    assert [one.address[-1] for one in stored] == list(range(32, 40))
+    assert server.table.of_peer(ALICE) != []
+    assert len(server.table.of_peer(ALICE)) == len(stored)
+
+
+async def test_a_lease_without_end_is_4294967295_seconds_in_version_2_alone() -> None:
+    server = Server()
+    reservation = Reservation(ALICE, (parse_prefix("192.0.2.9/32").packed,), INFINITE)
+    server.terms = replace(server.terms, reservations=(reservation,), max_lease_time=86400.0)
+    server.restart()
+    async with server.running():
+        (leased,) = (await server.request(ALICE)).addresses
+        assert (leased.valid_time, leased.preferred_time) == (4294967295, 4294967295)
+        assert server.table.next_end() is None
+        (leased,) = (await server.request(ALICE, version=1)).addresses
+        assert leased.valid_time == 86400
+
+
+async def test_a_wished_lease_time_is_met_within_bounds() -> None:
+    server = Server()
+    async with server.running():
+        for wished, given in ((600, 600), (1, 60), (4294967295, 365 * 86400)):
+            reply = await server.submit(ALICE, RequestIP(valid_time=wished))
+            assert isinstance(reply, RequestIPReply)
+            assert [one.valid_time for one in reply.addresses] == [given]
+
+
+async def test_a_lease_that_a_static_allowed_ip_came_in_the_way_of_is_told_and_not_renewed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.allowed_ips.add_peer(BOB, parse_prefix("192.0.2.0/29"))
+        await server.read_peers()
+        await server.read_peers()
+        assert server.in_force() == {"192.0.2.7": ALICE}
+        (moved,) = ips(await server.request(ALICE, "192.0.2.7"))
+        assert moved not in {f"192.0.2.{n}" for n in range(8)}
+    assert caplog.text.count("192.0.2.7 is leased to") == 1
