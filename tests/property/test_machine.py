@@ -84,7 +84,8 @@ class Life:
     def step(self, event: Event, later: float) -> None:
         machine = self.machine
         if later is math.inf:
-            later = 0.0 if machine.deadline is None else machine.deadline - self.now
+            at = machine.deadline
+            later = 0.0 if at is None or at == math.inf else at - self.now
         self.now += max(0.0, later)
         if isinstance(event, Granted):
             event = Granted(event.addresses, self.asked_at)
@@ -96,8 +97,9 @@ class Life:
         if due and not isinstance(event, DeadlinePassed | StopAsked):
             # the driver tells what happened first, and then that it is late
             self.handle(event)
-            if (machine.state, DeadlinePassed) in TRANSITIONS and machine.deadline is not None:
-                self.now = max(self.now, machine.deadline)
+            at = machine.deadline
+            if (machine.state, DeadlinePassed) in TRANSITIONS and at not in (None, math.inf):
+                self.now = max(self.now, at)
                 self.handle(DeadlinePassed())
             return
         self.handle(event)
