@@ -48,6 +48,7 @@ from wg_dynamic.server.policy import (
     to_release,
 )
 from wg_dynamic.server.proxy import HelperProxy
+from wg_dynamic.server.reconcile import Reconciler
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.wireguard.key import peer_label
@@ -110,8 +111,7 @@ class Engine:
         self._store_failed = False
         self._store_lost = False
         """The database was removed under us: it is written anew, from the table."""
-        self._not_in_force: set[Change] = set()
-        """Leases that could not be put into the allowed IPs, and of which the log knows."""
+        self._reconciler = Reconciler(table, helper, peers, clock)
 
     def submit(self, job: Job) -> None:
         """Queue a request; its `done` is called with the reply."""
@@ -168,7 +168,7 @@ class Engine:
         for item in items:
             if isinstance(item, list):
                 self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
-                await self.reconcile(item)
+                await self._reconciler.compare(item)
         jobs = [item for item in items if isinstance(item, Job)]
         now = self._clock.now()
         self._table.begin()
@@ -394,47 +394,6 @@ class Engine:
         # Counted by the client from when it asked, which was before we decided.
         span = FOREVER if isinf(lease.lease_time) else int(lease.lease_time)
         return LeasedAddress(ip_address(lease.address), to_network(network), span, span)
-
-    # --- leases against allowed IPs -------------------------------------------------------------
-
-    async def reconcile(self, infos: list[PeerInfo]) -> None:
-        """Make the allowed IPs what the leases say; only what the ledger has is taken off."""
-        there = {
-            (prefix, info.public_key)
-            for info in infos
-            for prefix in (*info.fixed, *info.leased)
-            if prefix.is_host
-        }
-        now = self._clock.now()
-        wanted = {
-            (host_prefix(lease.address), lease.public_key)
-            for lease in self._table.held()
-            if self._peers.is_present(lease.public_key) and not lease.is_over(now)
-        }
-        surplus = [
-            Change(info.public_key, prefix, add=False)
-            for info in infos
-            for prefix in info.leased
-            if (prefix, info.public_key) not in wanted
-        ]
-        missing = [Change(key, prefix, add=True) for prefix, key in wanted - there]
-        changes = surplus + missing
-        refusals = {changes[one.index]: one.reason for one in await self._helper.change(changes)}
-        for change, reason in refusals.items():
-            if change not in self._not_in_force:
-                _LOG.warning(
-                    "lease %s of %s is not in force: %s",
-                    change.prefix,
-                    peer_label(change.public_key),
-                    reason,
-                )
-        self._not_in_force = set(refusals)
-        if len(changes) > len(refusals):
-            _LOG.info(
-                "allowed IPs brought in line with the leases: %d added, %d taken off",
-                len(missing) - len(refusals),
-                len(surplus),
-            )
 
 
 def refusal(request: LeaseRequest, code: ErrorCode, retry_after: int) -> Answer:
