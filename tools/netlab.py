@@ -1,7 +1,8 @@
 """Hosts made of namespaces, joined by an underlay, for tests, the demo and the benchmarks.
 
 A host is a network namespace with a mount namespace of its own, held by one process; so each host
-can have a wg0 and, as `/run/wireguard` is its own tmpfs, its own wireguard-go behind it. All other
+can have a wg0 and, as `/run/wireguard` is its own tmpfs, its own wireguard-go behind it. So is
+`/var/lib/wg-dynamic-ledger`, where a server keeps what must last longer than a test. All other
 files are the machine's, `/run/wg-dynamic` among them, on purpose: what is kept there must bear two
 namespaces that both have a wg0. The underlay is a bridge in one more namespace. No link is made
 in the machine's namespace, nothing gets a name there, and everything ends with the processes:
@@ -15,7 +16,7 @@ in the machine's namespace, nothing gets a name there, and everything ends with 
 
 Leaving the `with` ends every program that was started and every process in a namespace made here,
 by process ID, also after an exception, Ctrl-C or SIGTERM; after SIGKILL, holders and wireguard-go
-end by themselves. An empty /run/wireguard stays.
+end by themselves. The OWN_DIRECTORIES stay, empty.
 
 Needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN), iproute2, util-linux, wireguard-tools, and for WireGuard
 either the kernel's or wireguard-go with /dev/net/tun. WG_DYNAMIC_TEST_BACKEND chooses between them:
@@ -73,6 +74,8 @@ Kind = Literal["auto", "kernel", "wireguard-go"]
 BACKEND_VARIABLE: Final = "WG_DYNAMIC_TEST_BACKEND"
 LISTEN_PORT: Final = 51820
 WIREGUARD_RUN: Final = "/run/wireguard"
+OWN_DIRECTORIES: Final = (WIREGUARD_RUN, "/var/lib/wg-dynamic-ledger")
+"""Each host has its own; nothing of it outlives the host."""
 _CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 
 _AS_A_PROGRAM: Final = ("env", "--default-signal", "setpriv", "--pdeathsig", "KILL", "--")
@@ -467,7 +470,7 @@ class Lab:
     def host(self, name: str, *, private: Sequence[str] = ()) -> Host:
         """Make a host with `lo` and `eth0` up.
 
-        `private` names more directories than /run/wireguard that shall be an empty tmpfs of this
+        `private` names more directories than OWN_DIRECTORIES that shall be an empty tmpfs of this
         host alone; they are made where they do not exist.
         """
         return self.hosts(name, private=private)[0]
@@ -480,7 +483,7 @@ class Lab:
         first = len(self._hosts) + 1
         made = []
         for number, name in enumerate(names, start=first):
-            made.append(self._hold(name, number, (WIREGUARD_RUN, *private)))
+            made.append(self._hold(name, number, (*OWN_DIRECTORIES, *private)))
             self._hosts.append(made[-1])
         for host in made:
             host.ready()

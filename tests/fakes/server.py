@@ -106,16 +106,17 @@ class Server:
 
     def restart(self) -> None:
         """A new engine and table, on what the store has."""
-        rules = Rules(self.terms, self.random_below, self.peers.is_open)
-        self.table = rules.new_table()
+        self.rules = Rules(self.terms, self.random_below, self.peers.is_open)
+        self.table = self.rules.new_table()
         for lease in self.store.load(self.clock.moment()):
             self.table.put(lease)
         self.table.begin()
+        self.proxy = FakeHelperProxy(self.allowed_ips, self.journal)
         self.engine = Engine(
-            rules,
+            self.rules,
             self.table,
             store=self.store,
-            helper=FakeHelperProxy(self.allowed_ips, self.journal),
+            helper=self.proxy,
             peers=self.peers,
             clock=self.clock,
         )

@@ -115,6 +115,11 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look the lease database over, beside a running server too, and change nothing",
     )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="at this start, make leases of the allowed IPs inside the pools that peers have",
+    )
     add_daemon_options(parser)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -158,6 +163,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         names=config.names,
         database=database.absolute(),
         user=arguments.user or config.user,
+        adopt=arguments.adopt,
     )
 
 
@@ -221,6 +227,7 @@ def _serve(
                 told = str(error)
             else:
                 told = ""
+                settings = replace(settings, adopt=False)  # once: what comes later is meant
                 if supervisor.failed:
                     return verdict_on_failure(PROGRAM, verdict, helper.reason)
                 if supervisor.stopping or not supervisor.gone:
@@ -249,15 +256,16 @@ def _serve_once(
         prepare_state_directory(settings.database, STATE_ROOT, account)
         return ServerHelper(settings, interfaces, verdict, opened)
 
-    return supervise(
-        opened,
-        make_helper,
-        account=account,
-        events=events,
-        arguments=network,
-        signals=signals,
-        on_gone=room.enter,
-    )
+    with closing(opened.record):
+        return supervise(
+            opened,
+            make_helper,
+            account=account,
+            events=events,
+            arguments=network,
+            signals=signals,
+            on_gone=room.enter,
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from wg_dynamic.helper.qualify import (
     find_wireguard,
     is_anycast,
 )
+from wg_dynamic.helper.record import Record
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.netlink.control import (
@@ -59,6 +60,7 @@ from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError
+from wg_dynamic.wireguard.key import peer_label
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ BACKLOG = 4096
 PORT_TRIES = 40
 PORT_PAUSE = 0.05
 """Seconds between tries: a killed helper's network process may have the port for a moment."""
+MAX_TOLD = 20
+"""Allowed IPs that are ours again, as told one by one."""
 _FORWARDING = (
     (4, Path("/proc/sys/net/ipv4/ip_forward"), "net.ipv4.ip_forward"),
     (16, Path("/proc/sys/net/ipv6/conf/all/forwarding"), "net.ipv6.conf.all.forwarding"),
@@ -88,6 +92,8 @@ class ServerSettings:
     names: tuple[str, ...] = ()
     """Of the reservations, for people."""
     user: str | None = None
+    adopt: bool = False
+    """Whether allowed IPs inside the pools become leases, at this start."""
 
 
 class ServerHelper:
@@ -114,12 +120,14 @@ class ServerHelper:
         self._wireguard = opened.wireguard
         self.runtime = opened.runtime
         self._ledger = Ledger(opened.runtime.ledger)
+        self._record = opened.record
         self._allowed_ips = AllowedIPs(
             opened.wireguard,
             self._ledger,
+            opened.record,
             opened.pools,
             SystemClock(),
-            pool_rules.reserved(opened.terms),
+            reserved=pool_rules.reserved(opened.terms),
         )
         self._listener: socket.socket | None = None
         self._repaired = False
@@ -131,11 +139,15 @@ class ServerHelper:
         """Why the network process could not serve."""
 
     def start(self) -> None:
-        """Listen, and add the routes that are missing. Raises ConfigError, NetlinkError."""
+        """Listen, see what is ours, add the routes that are missing.
+
+        Raises ConfigError, NetlinkError, WireGuardError, LedgerError.
+        """
         self._listener = open_listener(self._link)
         wanted = [pool.network for pool in self._pools]
         self._remove_routes([e for e in self._ledger.entries(ROUTE) if e.prefix not in wanted])
         self._add_routes()
+        _tell_ours(self._link, self._allowed_ips.begin(adopt=self._settings.adopt))
         _warn_without_forwarding(self._pools)
 
     def start_message(self) -> tuple[object, socket.socket | None]:
@@ -147,6 +159,7 @@ class ServerHelper:
             terms=without_parts(self._terms),
             own=pool_rules.own_addresses(self._pools, addresses),
             database=str(self._settings.database),
+            adopt=self._allowed_ips.adopts,
         )
         return message, self._listener
 
@@ -154,6 +167,7 @@ class ServerHelper:
         """See Role."""
         listed = ", ".join(str(pool.network) for pool in self._pools)
         text = f"{self._link.name}: serving on [fe80::%{self._link.name}]:{PORT}, leasing {listed}"
+        self._allowed_ips.end_adoption()
         _LOG.info(text)
         self._verdict.give(0, text)
         notify("READY=1")
@@ -260,6 +274,7 @@ class ServerHelper:
             self._ledger.remove(*self._ledger.entries(ROUTE), *self._ledger.entries(ALLOWED_IP))
         self._remove_routes(self._ledger.entries(ROUTE))
         self._ledger.close()
+        self._record.close()
         self._wireguard.close()
 
     def _remove_routes(self, entries: Iterable[Entry]) -> None:
@@ -279,6 +294,7 @@ class OpenedInterface:
     wireguard: WireGuardControl
     terms: LeaseTerms
     runtime: RuntimeDirectory
+    record: Record
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -298,10 +314,19 @@ def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> Op
         pool_rules.check_own_addresses(terms, settings.names, addresses)
         runtime = RuntimeDirectory(link.ifindex, role=ROLE)
         runtime.take(f"wg-dynamic-server {link.name}")
+        record = _open_record(settings, runtime)
     except BaseException:
         wireguard.close()
         raise
-    return OpenedInterface(link, wireguard, terms, runtime)
+    return OpenedInterface(link, wireguard, terms, runtime, record)
+
+
+def _open_record(settings: ServerSettings, runtime: RuntimeDirectory) -> Record:
+    try:
+        return Record(settings.database, f"{SystemClock().boot_id()} {runtime.path.name}")
+    except BaseException:
+        runtime.release()
+        raise
 
 
 def undo_leftovers(link: Link, interfaces: InterfaceControl, runtime: RuntimeDirectory) -> bool:
@@ -346,6 +371,14 @@ def _bind(listener: socket.socket, link: Link) -> None:
             select.select([], [], [], PORT_PAUSE)
         else:
             return
+
+
+def _tell_ours(link: Link, ours: Sequence[Entry]) -> None:
+    for entry in ours[:MAX_TOLD]:
+        peer = peer_label(entry.public_key)
+        _LOG.info("%s was made with %s of %s, which was leased", link.name, entry.prefix, peer)
+    if ours:
+        _LOG.info("%d allowed IPs of that kind: they end with their leases", len(ours))
 
 
 def _warn_without_forwarding(pools: Sequence[Pool]) -> None:

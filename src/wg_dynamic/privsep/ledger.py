@@ -71,9 +71,17 @@ def parse_entry(line: str) -> Entry:
 class Ledger:
     """The entries in force, and the file that remembers them."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what an earlier helper left, and begin a compact file. Raises LedgerError."""
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        """Read what an earlier helper left, and begin a compact file.
+
+        `durable`: it lies on a disk and is to survive a power cut, up to the last `sync`.
+
+        Raises:
+            LedgerError: it cannot be read or written.
+        """
         self._path = path
+        self._durable = durable
+        self._unsynced = False
         self._entries: dict[Entry, None] = {}
         self._file: int | None = None
         self._size = 0
@@ -143,6 +151,26 @@ class Ledger:
             with contextlib.suppress(OSError):  # no room for a second file: the first one serves
                 self._rewrite()
 
+    def sync(self) -> None:
+        """Let what was written so far survive a power cut; costs nothing when that is so already.
+
+        Raises:
+            LedgerError: the disk does not take it.
+        """
+        if self._durable and self._unsynced and self._file is not None:
+            with self._errors():
+                os.fdatasync(self._file)
+            self._unsynced = False
+
+    def rewrite(self) -> None:
+        """Begin a compact file, which says what is so now, also after a power cut if `durable`.
+
+        Raises:
+            LedgerError: there is no room for it; the present file stays.
+        """
+        with self._errors():
+            self._rewrite()
+
     def close(self) -> None:
         """Close the file. Calling it twice is fine."""
         if self._file is not None:
@@ -155,6 +183,7 @@ class Ledger:
             with self._errors():
                 os.ftruncate(self._file, 0)  # needs no room
             self._size = self._lines = 0
+            self._unsynced = True
         else:
             self._append([f"- {entry.line()}" for entry in self._unwritten])
         self._unwritten = {}
@@ -172,6 +201,7 @@ class Ledger:
                 raise
         self._size += len(data)
         self._lines += len(lines)
+        self._unsynced = True
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -214,7 +244,11 @@ class Ledger:
         descriptor = os.open(draft, flags, 0o600)
         try:
             _write(descriptor, data)
+            if self._durable:  # else a power cut could leave an empty file by that name
+                os.fdatasync(descriptor)
             draft.replace(self._path)
+            if self._durable:
+                _sync_directory(self._path.parent)
         except OSError:
             os.close(descriptor)
             with contextlib.suppress(OSError):
@@ -223,6 +257,7 @@ class Ledger:
         self.close()
         self._unwritten = {}
         self._file, self._size, self._lines = descriptor, len(data), len(lines)
+        self._unsynced = False
 
 
 def _text(lines: Iterable[str]) -> bytes:
@@ -233,3 +268,12 @@ def _write(descriptor: int, data: bytes) -> None:
     """All of it; a full disk takes a part first and says so at the next try."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _sync_directory(path: Path) -> None:
+    """Let the names in it survive a power cut too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

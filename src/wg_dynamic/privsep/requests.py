@@ -26,6 +26,8 @@ PEER_COST = 3
 """What a peer takes besides its prefixes, in prefixes."""
 MAX_ADDRESSES = 16
 """Addresses in one ApplyLease."""
+MAX_REASON = 110
+"""Characters of the reason of a refusal: MAX_CHANGES of them fit into a message."""
 MAX_TEXT = 1000
 """Characters of a report."""
 MAX_POOLS = 256
@@ -130,6 +132,8 @@ class ServerStart:
     own: tuple[bytes, ...]
     """The hub's own addresses inside the pools."""
     database: str
+    adopt: bool = False
+    """Whether allowed IPs inside the pools are to become leases before anybody is served."""
 
     def __post_init__(self) -> None:
         """Refuse terms that make no sense (ValueError)."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
+from wg_dynamic.server.adopt import adopt
 from wg_dynamic.server.engine import Engine
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
@@ -61,15 +62,16 @@ class PeerReader:
                     await self._wanted.wait()
             await self.read()
 
-    async def read_first(self) -> None:
+    async def read_first(self) -> list[PeerInfo]:
         """Read until that was done. Raises HelperGoneError."""
         while True:
-            if await self.read():
-                return
+            infos = await self.read()
+            if infos is not None:
+                return infos
             await asyncio.sleep(REFRESH_SOON)
 
-    async def read(self) -> bool:
-        """Read once; False, and everything as before, when that cannot be done now."""
+    async def read(self) -> list[PeerInfo] | None:
+        """Read once; None, and everything as before, when that cannot be done now."""
         self._wanted.clear()
         begin = self._clock.now()
         try:
@@ -78,12 +80,12 @@ class PeerReader:
             if not self._failed:
                 _LOG.warning("the peers cannot be read now: %s; trying again", error)
             self._failed = True
-            return False
+            return None
         self._failed = False
         self._cost = self._clock.now() - begin
         self._peers.update(infos)
         self._tell(infos)
-        return True
+        return infos
 
 
 class _StoppedError(Exception):
@@ -117,7 +119,9 @@ async def serve(
             table.begin()  # nothing of it is ever undone, and a million would be remembered
         engine = Engine(rules, table, store=store, helper=helper, peers=peers, clock=clock)
         reader = PeerReader(helper, peers, engine.peers_read, clock)
-        await reader.read_first()
+        infos = await reader.read_first()
+        if start.adopt:
+            await adopt(infos, rules, table, store, helper, moment=moment)
         await engine.turn()  # the leases are in force before anybody hears that we serve
         shared = Listener(engine, peers, start.ifindex, clock, reader.soon, room)
         server = await shared.open(listener)

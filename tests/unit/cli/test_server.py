@@ -18,6 +18,7 @@ from wg_dynamic.cli.server import main, make_parser
 from wg_dynamic.errors import ConfigError, PrivilegeError, WgDynamicError
 from wg_dynamic.helper import waiting
 from wg_dynamic.helper.config import file
+from wg_dynamic.helper.record import Record
 from wg_dynamic.helper.server import OpenedInterface, ServerSettings
 from wg_dynamic.leases.pool import parse_pool
 from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
@@ -105,6 +106,7 @@ class World:
         self.interfaces = FakeInterfaces()
         self.link = self.interfaces.add_link("wg0")
         self.wireguard = FakeWireGuard()
+        self.root = root / "ledger"
         self.runtime = RuntimeDirectory(self.link.ifindex, root, "server")
         self.events = Events()
         self.signals, self.signaller = socket.socketpair()
@@ -141,7 +143,8 @@ class World:
         self.settings = settings
         self.gone = self.failed = self.stopping = False
         self.rounds.pop(0)()
-        return OpenedInterface(self.link, self.wireguard, settings.terms, self.runtime)
+        record = Record(settings.database, "boot n1-1", self.root)
+        return OpenedInterface(self.link, self.wireguard, settings.terms, self.runtime, record)
 
     def make(self, name: str) -> Callable[..., Any]:
         def made(*arguments: object, **_: object) -> "World":
@@ -249,6 +252,19 @@ def test_only_root_may(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
     assert main(["wg0"]) == 4
     assert "wg-dynamic-server runs as user 65534, expected root" in capsys.readouterr().err
+
+
+def test_what_stands_is_adopted_at_the_first_start_alone(world: World) -> None:
+    seen: list[bool] = []
+
+    def look() -> None:
+        assert world.settings is not None
+        seen.append(world.settings.adopt)
+        world.loses_its_interface()
+
+    world.rounds = [look, look, look, world.is_stopped]
+    assert serve("--adopt") == 0
+    assert seen == [True, False, False]
 
 
 def test_settings_come_from_the_command_line(world: World) -> None:

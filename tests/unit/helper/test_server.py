@@ -13,6 +13,7 @@ from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.errors import ConfigError
 from wg_dynamic.helper import server as module
+from wg_dynamic.helper.record import Record
 from wg_dynamic.helper.server import (
     OpenedInterface,
     ServerHelper,
@@ -47,6 +48,7 @@ from wg_dynamic.privsep.requests import (
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Peer
+from wg_dynamic.wireguard.key import peer_label
 
 ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
 FE80 = parse_prefix("fe80::/64")
@@ -122,11 +124,20 @@ class World:
         self.runtime = RuntimeDirectory(self.link.ifindex, tmp_path, "server")
         self.settings = ServerSettings("wg0", TERMS, Path("/state/wg0.sqlite"))
         self.channel: Any = FakeChannel()
+        self.record: Record
+        self.root = tmp_path / "ledger"
+        self.made = 1
         self.helper: ServerHelper
 
-    def open(self, *pools: str) -> None:
+    def opened(self, *pools: str) -> OpenedInterface:
+        if hasattr(self, "record"):
+            self.record.close()  # as the kernel does after a kill
+        self.record = Record(self.settings.database, f"boot n1-{self.made}", self.root)
         terms = a_terms(*pools) if pools else self.settings.terms
-        opened = OpenedInterface(self.link, self.wireguard, terms, self.runtime)
+        return OpenedInterface(self.link, self.wireguard, terms, self.runtime, self.record)
+
+    def open(self, *pools: str) -> None:
+        opened = self.opened(*pools)
         verdict: Any = self.verdict
         self.helper = ServerHelper(self.settings, self.interfaces, verdict, opened)
         self.events = self.interfaces.events()
@@ -152,6 +163,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         module, "RuntimeDirectory", lambda ifindex, role: RuntimeDirectory(ifindex, tmp_path, role)
     )
+    monkeypatch.setattr(
+        module, "Record", lambda database, name: Record(database, name, tmp_path / "ledger")
+    )
     monkeypatch.setattr(module, "open_listener", FakeListener)
     monkeypatch.setattr(module, "_FORWARDING", ())
     return made
@@ -167,6 +181,12 @@ def test_an_interface_that_qualifies_is_locked(world: World) -> None:
     with pytest.raises(ConfigError, match=r"wg-dynamic-server wg0 .* runs on this interface"):
         open_interface(world.settings, world.interfaces)
     opened.runtime.release()
+    with pytest.raises(ConfigError, match="another wg-dynamic-server has it open"):
+        open_interface(world.settings, world.interfaces)
+    opened.record.close()
+    again = open_interface(world.settings, world.interfaces)  # nothing was left locked
+    again.record.close()
+    again.runtime.release()
 
 
 def test_one_that_does_not_is_let_go_of(world: World) -> None:
@@ -307,8 +327,44 @@ def test_with_the_interface_gone_the_ledger_is_empty(world: World) -> None:
     assert world.runtime.ledger.read_text() == ""
 
 
+def test_what_an_interface_made_anew_was_given_of_ours_is_ours_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.open()
+    change = Change(ALICE, parse_prefix("10.44.0.7"), add=True)
+    world.helper.answer(ReadPeers(), world.channel)
+    world.helper.answer(ChangeAllowedIPs((change,)), world.channel)
+    world.helper.close(gone=True)
+    world.wireguard.closed = False
+    world.made += 1  # by wg-quick, from what it had saved: the peer has what it had
+    world.open()
+    text = f"wg0 was made with 10.44.0.7/32 of {peer_label(ALICE)}, which was leased"
+    assert text in caplog.text
+    assert "1 allowed IPs of that kind" in caplog.text
+    world.channel.sent.clear()
+    world.helper.answer(ReadPeers(), world.channel)
+    static, leased = (parse_prefix("fe80::a/128"),), (parse_prefix("10.44.0.7/32"),)
+    assert world.channel.sent == [Peers((PeerInfo(ALICE, static, leased),), last=True)]
+
+
+def test_what_may_be_adopted_is_so_until_it_serves(world: World) -> None:
+    world.wireguard.put_peer(Peer(ALICE, (parse_prefix("10.44.0.7/32"),)))
+    world.settings = replace(world.settings, adopt=True)
+    world.open()
+    assert start_of(world).adopt
+    world.helper.ready()
+    assert not start_of(world).adopt
+
+
+def start_of(world: World) -> ServerStart:
+    message, _ = world.helper.start_message()
+    assert isinstance(message, ServerStart)
+    return message
+
+
 def test_a_helper_that_never_started_can_be_closed(world: World) -> None:
-    opened = OpenedInterface(world.link, world.wireguard, TERMS, world.runtime)
+    opened = world.opened()
     verdict: Any = world.verdict
     ServerHelper(world.settings, world.interfaces, verdict, opened).close(gone=False)
     assert world.wireguard.closed

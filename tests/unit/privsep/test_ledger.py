@@ -349,3 +349,46 @@ def test_without_room_at_the_start_nothing_is_lost(
         with pytest.raises(LedgerError, match="No space left"):
             Ledger(path)
     assert reopened(path) == [address("10.0.0.1/32")]
+
+
+# --- on a disk ---------------------------------------------------------------------------------
+
+
+def test_a_durable_one_is_synced_when_it_is_told_and_there_is_something(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    ledger = Ledger(path, durable=True)
+    assert len(synced) == 1, "before the new file took the place of the old one"
+    ledger.sync()
+    assert len(synced) == 1
+    ledger.add(address())
+    ledger.sync()
+    ledger.sync()
+    assert len(synced) == 2
+    ledger.add(address("10.0.0.2/32"))
+    ledger.close()
+    ledger.sync()
+    assert len(synced) == 2
+
+
+def test_one_in_memory_is_never_synced(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fdatasync", lambda _: pytest.fail("synced"))
+    ledger.add(address())
+    ledger.sync()
+
+
+def test_a_disk_that_fails_a_sync_is_told_and_asked_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(path, durable=True)
+    ledger.add(address())
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="Input/output error"):
+            ledger.sync()

@@ -27,6 +27,7 @@ from wg_dynamic.privsep.requests import (
     MAX_PART_RESERVATIONS,
     MAX_PEERS_PREFIXES,
     MAX_POOLS,
+    MAX_REASON,
     MAX_TEXT,
     PEER_COST,
     SERVER_REPLIES,
@@ -45,6 +46,7 @@ from wg_dynamic.privsep.requests import (
     ServerStart,
     TermsPart,
 )
+from wg_dynamic.wireguard.key import peer_label
 
 ALL = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
 LONGEST = Prefix(b"\xff" * 16, 128)
@@ -87,7 +89,9 @@ def test_the_number_of_changes_is_bounded_and_fits() -> None:
 
 def test_a_refusal_of_everything_fits() -> None:
     """Each for the longest reason that helper/allowed_ips.py gives."""
-    reason = f"{LONGEST} is inside {LONGEST} of another peer"
+    reason = f"it is inside {LONGEST} of {peer_label(bytes(32))}"
+    assert len(reason) <= MAX_REASON
+    reason = "x" * MAX_REASON
     refusals = tuple(Refusal(index, reason) for index in range(MAX_CHANGES))
     assert size(SERVER_REPLIES, Changed(refusals)) <= MAX_MESSAGE_SIZE
 

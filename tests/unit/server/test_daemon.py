@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,21 @@ async def test_leases_of_the_database_are_put_in_force_before_anybody_asks(
         group.create_task(serve(START, listener, helper.network, a_store(store), clock))
         await until(lambda: Ready() in helper.received)
         assert helper.allowed_ips.leased == {parse_prefix("192.0.2.7/32"): ALICE}
+        helper.channel.send(Stop(release=False))
+
+
+async def test_what_is_to_be_adopted_is_leased_before_anybody_asks(
+    helper: Helper, listener: socket.socket
+) -> None:
+    store, clock = MemoryStore(), FakeClock()
+    helper.allowed_ips.add_peer(ALICE, parse_prefix("192.0.2.7/32"))
+    start = replace(START, adopt=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(start, listener, helper.network, a_store(store), clock))
+        await until(lambda: Ready() in helper.received)
+        (lease,) = store.load(clock.moment())
+        assert (lease.public_key, lease.address) == (ALICE, parse_address("192.0.2.7"))
+        assert lease.ends_at == clock.now() + 3600.0
         helper.channel.send(Stop(release=False))
 
 
