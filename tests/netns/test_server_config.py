@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import Server, connect, database_path, exchange
+from tests.netns.daemons import Client, Server, connect, database_path, exchange
 from tools.netlab import Host, Lab
 from tools.star import make_star
 from wg_dynamic.wireguard.key import format_key
@@ -77,3 +77,32 @@ def test_a_changed_file_is_in_force_after_the_next_start(lab: Lab, database: Pat
         reply = exchange(connection, "request_ip=1\nip=0.0.0.0/32\n\n")
     assert ip_address(reply["ip4"].partition("/")[0]) in ip_network("10.45.0.0/24")
     server.stop()
+
+
+def test_a_client_gets_what_is_reserved_for_it(lab: Lab, database: Path) -> None:
+    star = make_star(lab, private=(ETC,))
+    server, client = Server(star.hub, database), Client(star.clients[0])
+    server.arguments[:] = ["--database", str(database)]
+    text = """
+    [[pool]]
+    network = "10.44.0.0/24"
+    exclude = ["10.44.0.0-10.44.0.253"]
+    [[pool]]
+    network = "fd00:44::/64"
+    [[reservation]]
+    public_key = "{key}"
+    addresses = ["10.44.0.{host}", "fd00:44::{host}"]
+    """
+    key = star.clients[0].interface.keys.public
+    write(star.hub.host, text.format(key=key, host=77))
+    server.start()
+    client.start()
+    assert client.leased() == {"10.44.0.77", "fd00:44::77"}
+    client.stop()
+    server.stop()
+    write(star.hub.host, text.format(key=key, host=78))
+    server.start()
+    client.start()
+    client.wait_for_lease()
+    assert client.leased() == {"10.44.0.78", "fd00:44::78"}
+    assert server.leased(star.clients[0]) == {"10.44.0.78/32", "fd00:44::78/128"}
