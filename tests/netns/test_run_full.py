@@ -1,6 +1,7 @@
-"""No room left in /run/wg-dynamic: what is leased goes on, nothing new is set, nobody ends."""
+"""No room left in /run/wg-dynamic or for the record: leases go on, nothing new is set."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.netns.daemons import Client, Daemon, Server, connect, database_path, exchange
 from tools.netlab import Lab, wait_until
 from tools.star import Member, make_star
+from wg_dynamic.helper.record import RECORD_ROOT
 from wg_dynamic.system.runtime import RUNTIME_ROOT
 
 PAGE = 4096
@@ -35,8 +37,10 @@ def prepare(daemon: Daemon, role: str, room: int) -> Path:
     return ledger
 
 
-def fill(ledger: Path) -> Path:
-    filler = ledger.parent.parent / "filler"
+def fill(directory: Path) -> Path:
+    """Leave no room in the small file system of a directory."""
+    assert os.statvfs(directory).f_blocks * os.statvfs(directory).f_frsize < 1 << 20
+    filler = directory / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(PAGE))
@@ -57,7 +61,7 @@ def test_a_server_refuses_what_is_new_and_goes_on_with_the_rest(lab: Lab, databa
     server.start()
     leased = ask(one)
     assert leased["errno"] == "0"
-    filler = fill(ledger)
+    filler = fill(ledger.parent.parent)
     assert ask(two)["errno"] == UNAVAILABLE
     assert server.leased(two) == set()
     assert ask(one)["ip4"] == leased["ip4"], "a renewal writes nothing there"
@@ -74,10 +78,38 @@ def test_a_server_refuses_what_is_new_and_goes_on_with_the_rest(lab: Lab, databa
     output = server.program.output()
     assert "cannot write the ledger" in output
     assert "network process" not in output, "it had not to be started again"
-    filler = fill(ledger)
+    filler = fill(ledger.parent.parent)
     star.hub.host.ip("link delete wg0")
     server.program.wait_for_output("waiting for wg0 to come back")
     filler.unlink()
+    server.stop()
+
+
+def test_a_server_sets_nothing_that_its_record_has_no_room_for(lab: Lab, database: Path) -> None:
+    star = make_star(lab, ["one", "two"])
+    one, two = star.clients
+    star.hub.host.run(["mount", "-o", "remount,size=16k", str(RECORD_ROOT)])
+    directory = star.hub.host.path(str(RECORD_ROOT))
+    record = directory / f"{str(database).lstrip('/').replace('/', '%2F')}.allowed-ips"
+    record.write_text("? " + "x" * (PAGE - 250 - 3) + "\n")  # room for two pairs
+    server = Server(star.hub, database)
+    server.start()
+    leased = ask(one)
+    assert len(server.leased(one)) == 2
+    filler = fill(directory)
+    assert ask(two)["errno"] == UNAVAILABLE
+    assert server.leased(two) == set()
+    assert ask(one)["ip4"] == leased["ip4"]
+    with connect(one) as connection:
+        assert exchange(connection, "release_ip=2\n\n")["errno"] == "0"
+    assert server.leased(one) == set(), "what ends is taken off"
+    assert ask(two)["errno"] == UNAVAILABLE
+    filler.unlink()
+    assert ask(two)["errno"] == "0"
+    assert len(server.leased(two)) == 2
+    output = server.program.output()
+    assert "cannot write the record of what is leased: No space left" in output
+    assert "network process" not in output, "it had not to be started again"
     server.stop()
 
 
@@ -91,7 +123,7 @@ def test_a_client_goes_on_through_down_and_up(lab: Lab, database: Path) -> None:
     client.wait_for_lease()
     leased = client.leased()
     assert 0 < PAGE - ledger.stat().st_size < 80, "room for no line more, or one"
-    filler = fill(ledger)
+    filler = fill(ledger.parent.parent)
     for _ in range(2):
         client.member.host.ip("link set wg0 down")
         wait_until(lambda: len(client.leased()) < 2, what="the loss of an address")

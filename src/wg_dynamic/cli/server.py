@@ -44,6 +44,7 @@ from wg_dynamic.leases.terms import DEFAULT_LEASE_TIME, MAX_LEASE_TIME, MIN_LEAS
 from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.privsep.ledger import LedgerError
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account, require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -219,7 +220,7 @@ def _serve(
                 )
             except _StoppedError:
                 return OK
-            except (ConfigError, NetlinkError, WireGuardError) as error:
+            except (ConfigError, NetlinkError, WireGuardError, LedgerError) as error:
                 if not verdict.is_given:
                     raise
                 if str(error) != told:  # every change in the kernel brings us here

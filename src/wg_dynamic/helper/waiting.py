@@ -14,6 +14,9 @@ from wg_dynamic.helper.control_socket import ControlSocket, stop_running
 from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.system.runtime import RUNTIME_ROOT, namespace_key
 
+RETRY = 30.0
+"""Seconds between two looks when nothing changes in the kernel: a full disk may have room again."""
+
 
 def _prefix(name: str) -> str:
     return f"waiting-{namespace_key()}-{name}."
@@ -45,13 +48,15 @@ class WaitingRoom:
         return False
 
     def wait(self, events: EventSource, signals: int) -> bool:
-        """Wait inside for something to change in the kernel; False when somebody says stop."""
+        """Wait inside for a change in the kernel, or RETRY; False when somebody says stop."""
         self.enter()
         control = self._control
         assert control is not None  # noqa: S101 - entered
         watched = [events.fileno(), signals, control.fileno()]
         while True:
-            ready, _, _ = select.select(watched, [], [])
+            ready, _, _ = select.select(watched, [], [], RETRY)
+            if not ready:
+                return True
             if signals in ready:
                 if set(os.read(signals, 64)) & {signal.SIGTERM, signal.SIGINT}:
                     return False

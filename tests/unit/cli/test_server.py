@@ -24,7 +24,7 @@ from wg_dynamic.leases.pool import parse_pool
 from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.netlink.control import Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
-from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger, LedgerError
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -406,6 +406,7 @@ def test_an_interface_that_comes_back_is_served_again(
         world.finds(ConfigError("no interface 'wg0'")),
         world.finds(NetlinkError(19, "look up interface 3")),
         world.finds(WireGuardGoneError("no WireGuard yet")),
+        world.finds(LedgerError("cannot open the ledger: no room")),
         world.loses_its_interface,
         world.finds(ConfigError("no interface 'wg0'")),
         world.is_stopped,
@@ -417,6 +418,7 @@ def test_an_interface_that_comes_back_is_served_again(
     assert text.count("not serving yet: no interface 'wg0'") == 2, "once each time"
     assert "not serving yet: look up interface 3: No such device" in text
     assert "not serving yet: no WireGuard yet" in text
+    assert "not serving yet: cannot open the ledger: no room" in text
 
 
 def test_a_signal_ends_the_waiting(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from wg_dynamic.helper import waiting as module
 from wg_dynamic.helper.control_socket import ControlSocket
 from wg_dynamic.helper.waiting import WaitingRoom, stop_waiting
 from wg_dynamic.netlink.control import Event, Overrun
@@ -68,6 +69,13 @@ class Asker:
 def test_what_happens_in_the_kernel_ends_the_waiting(room: WaitingRoom, outside: Outside) -> None:
     outside.happen()  # something that is no event
     outside.happen(Overrun())
+    assert outside.wait(room)
+
+
+def test_what_the_kernel_does_not_tell_is_looked_at_in_time(
+    room: WaitingRoom, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.0)
     assert outside.wait(room)
 
 
