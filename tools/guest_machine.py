@@ -31,7 +31,7 @@ def qemu(
 ) -> list[str]:
     """QEMU with the machine's files, and a virtual serial port on each descriptor of a socket.
 
-    Emulation only (KVM may be absent, or there and hang), two processors, one thread for each. The
+    Emulation only (KVM may be absent, or there and hang), one processor. The
     processor is one without AVX, which is faster to emulate.
     """
     command = [

@@ -128,6 +128,7 @@ def test_leftovers_of_a_kill_at_any_step_are_undone(lab: Lab) -> None:
         assert not client.runtime.exists()
 
 
+@pytest.mark.kernel
 def test_it_ends_with_its_interface(lab: Lab, database: Path) -> None:
     star = make_star(lab)
     Server(star.hub, database).start()
@@ -142,6 +143,7 @@ def test_it_ends_with_its_interface(lab: Lab, database: Path) -> None:
     assert "ERROR" not in client.program.output()
 
 
+@pytest.mark.kernel
 def test_an_interface_that_goes_down_and_up_gets_its_lease_back(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")
     server = Server(star.hub, database)

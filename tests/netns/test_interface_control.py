@@ -23,6 +23,8 @@ from wg_dynamic.netlink.control import (
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 
+pytestmark = pytest.mark.kernel
+
 
 class KernelHost:
     """A host with two pairs of links, of which it has both ends."""

@@ -65,6 +65,7 @@ def start_waiting_lab(then: str) -> tuple["subprocess.Popen[str]", list[int], Pa
     return lab, [int(pid) for pid in pids], Path(directory)
 
 
+@pytest.mark.kernel
 def test_client_and_hub_reach_each_other_by_link_local(hub_and_client: HubAndClient) -> None:
     hub, client = hub_and_client.hub, hub_and_client.client
     assert client.host.ping("fe80::%wg0", source="fe80::1%wg0")
@@ -144,6 +145,7 @@ def test_deleting_the_interface_ends_wireguard_go(lab: Lab) -> None:
     assert interface.host.run(["ip", "link", "show", "wg0"], check=False).returncode == 1
 
 
+@pytest.mark.kernel
 def test_down_drops_the_ipv6_addresses_and_up_brings_none_back(lab: Lab) -> None:
     star = make_star(lab, addrgenmode="none")
     client = star.clients[0]

@@ -98,6 +98,7 @@ def is_refused(connection: socket.socket) -> bool:
     return is_closed(connection)
 
 
+@pytest.mark.kernel
 def test_nobody_speaks_for_a_peer_but_the_owner_of_its_address(lab: Lab, database: Path) -> None:
     star = make_star(lab, ["one", "wide", "spoof"])
     hub, (one, wide, spoof) = star.hub, star.clients

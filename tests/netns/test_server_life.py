@@ -151,6 +151,7 @@ def test_a_ledger_cut_short_by_a_kill_is_made_good(lab: Lab, database: Path) -> 
     assert not runtime.exists()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("forwarding", [False, True])
 def test_an_interface_that_goes_down_and_up_is_put_right(
     lab: Lab, database: Path, *, forwarding: bool
@@ -179,6 +180,7 @@ def test_an_interface_that_goes_down_and_up_is_put_right(
     assert routes(star) == set()
 
 
+@pytest.mark.kernel
 def test_an_interface_deleted_and_made_anew_is_served_again(lab: Lab, database: Path) -> None:
     star = make_star(lab)
     hub, client = star.hub, star.clients[0]

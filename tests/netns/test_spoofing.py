@@ -7,8 +7,12 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import pytest
+
 from tools.netlab import Host, Lab, PeerConfig, wait_until
 from tools.star import Member, make_star
+
+pytestmark = pytest.mark.kernel
 
 PORT = 9000
 HUB = {4: "10.44.0.254", 6: "fd00:44::fe"}

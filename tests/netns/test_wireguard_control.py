@@ -37,6 +37,8 @@ from wg_dynamic.wireguard.genetlink import GenetlinkControl
 from wg_dynamic.wireguard.key import format_key, parse_key
 from wg_dynamic.wireguard.uapi import UapiControl
 
+pytestmark = pytest.mark.kernel
+
 Backend = Literal["kernel", "wireguard-go"]
 
 SOCKETS: Final = "/run/wireguard"
