@@ -108,9 +108,7 @@ class Server:
         """A new engine and table, on what the store has."""
         self.rules = Rules(self.terms, self.random_below, self.peers.is_open)
         self.table = self.rules.new_table()
-        for lease in self.store.load(self.clock.moment()):
-            self.table.put(lease)
-        self.table.begin()
+        self.table.load(self.store.load(self.clock.moment()))
         self.proxy = FakeHelperProxy(self.allowed_ips, self.journal)
         self.engine = Engine(
             self.rules,

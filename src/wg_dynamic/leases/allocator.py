@@ -39,7 +39,7 @@ class Allocator:
         """Position -> index."""
         self.free_count = space.size
         if space.size <= SMALL_SIZE or taken:
-            self._count()
+            self.count()
 
     def holds(self, address: bytes) -> bool:
         """Whether the address is one of the space, free or not."""
@@ -58,7 +58,7 @@ class Allocator:
         if self._order is not None:
             self._swap(self._order, position, self.free_count)
         elif self._is_dense(DENSE_SHARE):
-            self._count()
+            self.count()
 
     def freed(self, address: bytes) -> None:
         """An address, maybe a foreign one, is one of `taken` no more."""
@@ -105,8 +105,8 @@ class Allocator:
         size = self.space.size
         return size < MAX_SIZE and (size - self.free_count) * share > size
 
-    def _count(self) -> None:
-        """Look through `taken`, and make the array if it is worth it."""
+    def count(self) -> None:
+        """Look through `taken`, which may be another than before; make the array if worth it."""
         positions = [
             position
             for address in self._taken

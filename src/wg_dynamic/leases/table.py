@@ -160,6 +160,21 @@ class LeaseTable:
             found += [lease.address for lease in memories[: max(0, len(memories) - limit)]]
         return found
 
+    def load(self, leases: Iterable[Lease]) -> None:
+        """Fill an empty table, each address once; none of it can be undone.
+
+        The same as `put` for each, at a third of the cost: at a start there may be a million.
+        """
+        for lease in leases:
+            address = lease.address
+            self._rows[address] = pack_lease(lease)
+            self._link(lease)
+            calendar = self._count(lease)
+            if calendar is not None and not isinf(lease.ends_at):
+                calendar.add(address, lease.ends_at, len(self._rows))
+        for allocator in self.allocators:
+            allocator.count()
+
     def put(self, lease: Lease) -> None:
         """Set what stands at the lease's address."""
         self._journal.append((lease.address, self.get(lease.address)))
@@ -217,17 +232,11 @@ class LeaseTable:
         if old is None:
             for allocator in self.allocators:
                 allocator.took(address)
+        calendar = self._count(lease)
         changed = old is None or old.ended != lease.ended or old.ends_at != lease.ends_at
-        is_new = changed and not isinf(lease.ends_at)
-        if not lease.ended:
-            self._held += 1
-            if is_new:
-                self._ends.add(address, lease.ends_at, self._held)
-        elif self._is_ours(address):
-            size = len(address)
-            self._remembered[size] += 1
-            if is_new:
-                self._memories[size].add(address, lease.ends_at, self._remembered[size])
+        if calendar is not None and changed and not isinf(lease.ends_at):
+            live = self._remembered[len(address)] if lease.ended else self._held
+            calendar.add(address, lease.ends_at, live)
 
     def _remove(self, lease: Lease) -> None:
         self._uncount(lease)
@@ -235,6 +244,16 @@ class LeaseTable:
         del self._rows[lease.address]
         for allocator in self.allocators:
             allocator.freed(lease.address)
+
+    def _count(self, lease: Lease) -> Calendar | None:
+        """Count one more lease or memory; the calendar that it is to stand in."""
+        if not lease.ended:
+            self._held += 1
+            return self._ends
+        if self._is_ours(lease.address):
+            self._remembered[len(lease.address)] += 1
+            return self._memories[len(lease.address)]
+        return None
 
     def _uncount(self, lease: Lease) -> None:
         if not lease.ended:

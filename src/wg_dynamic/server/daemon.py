@@ -114,9 +114,7 @@ async def serve(
         rules = Rules(start.terms, secrets.randbelow, peers.is_open, start.own)
         table = rules.new_table()
         moment = Moment(clock.now(), clock.wall(), clock.boot_id())
-        for lease in store.read(moment):
-            table.put(lease)
-            table.begin()  # nothing of it is ever undone, and a million would be remembered
+        table.load(store.read(moment))
         engine = Engine(rules, table, store=store, helper=helper, peers=peers, clock=clock)
         reader = PeerReader(helper, peers, engine.peers_read, clock)
         infos = await reader.read_first()

@@ -482,3 +482,41 @@ def test_peers_whose_keys_look_alike_keep_their_own(monkeypatch: pytest.MonkeyPa
     table.put(a_lease("10.0.0.1", BOB))
     assert table.of_peer(ALICE) == []
     assert len(table.of_peer(BOB)) == 3
+
+
+def test_a_table_that_was_loaded_is_as_one_that_was_filled_lease_by_lease() -> None:
+    random = Random(3)  # noqa: S311 - not a secret
+    leases = [
+        Lease(
+            random.choice([ALICE, BOB, random.randbytes(32)]),
+            parse_address(f"10.0.{number >> 6}.{number & 63}"),
+            60.0,
+            random.choice([inf, random.uniform(0, 500)]),
+            ended=ended,
+            declined=ended and random.random() < 0.2,
+        )
+        for number in random.sample(range(256), 200)  # the half of them in no pool
+        for ended in [random.random() < 0.5]
+    ]
+    loaded, filled = (a_table("10.0.0.0/25", excluded=["10.0.0.9"]) for _ in range(2))
+    loaded.load(iter(leases))
+    for lease in leases:
+        filled.put(lease)
+    filled.begin()
+    assert loaded.before() == {}, "nothing that could be rolled back"
+    assert len(loaded) == len(filled)
+    assert sorted(loaded.all(), key=repr) == sorted(filled.all(), key=repr)
+    for key in (ALICE, BOB):
+        assert sorted(loaded.of_peer(key), key=repr) == sorted(filled.of_peer(key), key=repr)
+    assert loaded.next_end() == filled.next_end()
+    assert loaded.due(250.0) == filled.due(250.0)
+    given: list[list[str]] = []
+    for table in (loaded, filled):
+        for lease in [one for one in table.all() if not one.ended]:
+            table.put(lease.end(50.0))
+        given.append([])
+        while (chosen := choose(table)) is not None:
+            given[-1].append(chosen)
+            table.put(Lease(random.randbytes(32), parse_address(chosen), 60.0, inf))
+    assert sorted(given[0]) == sorted(given[1])
+    assert len(set(given[0])) == len(given[0]) > 100
