@@ -40,10 +40,12 @@ class Reconciler:
             if prefix.is_host
         }
         now = self._clock.now()
-        wanted = {
+        wanted = {  # of the peers that are there: there may be a million leases of others
             (host_prefix(lease.address), lease.public_key)
-            for lease in self._table.held()
-            if self._peers.is_present(lease.public_key) and not lease.is_over(now)
+            for public_key in {info.public_key for info in infos}
+            if self._peers.is_present(public_key)
+            for lease in self._table.of_peer(public_key)
+            if not lease.is_over(now)
         }
         surplus = [
             Change(info.public_key, prefix, add=False)
