@@ -55,7 +55,7 @@ class PoolTerms:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Addresses that only one peer gets, at most one of each family."""
+    """Addresses that only one peer gets; of a family at most as many as a peer may hold."""
 
     public_key: bytes
     addresses: tuple[bytes, ...]

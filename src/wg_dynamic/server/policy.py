@@ -55,11 +55,11 @@ class Rules:
             grace_time=self.terms.grace_time,
         )
 
-    def reserved(self, public_key: bytes, size: int) -> bytes | None:
-        """The address of that many bytes that is reserved for a peer."""
+    def reserved(self, public_key: bytes, size: int) -> list[bytes]:
+        """The addresses of that many bytes that are reserved for a peer, in the file's order."""
         reservation = self._reservations.get(public_key)
         addresses = reservation.addresses if reservation else ()
-        return next((address for address in addresses if len(address) == size), None)
+        return [address for address in addresses if len(address) == size]
 
     def may_have(self, table: LeaseTable, address: bytes, public_key: bytes, now: float) -> bool:
         """Whether this peer may be leased this address now."""
@@ -173,6 +173,8 @@ class _Decision:
         self._new = 0
         self._code = ErrorCode.SUCCESS
         self._retry_at: float | None = None
+        self._exhausted: set[int] = set()
+        """Families of which there was no new address: a search may be long, 64 wishes many."""
 
     def outcome(self) -> Outcome:
         wishes = self._asked.wishes or self._any_of_each()
@@ -205,7 +207,10 @@ class _Decision:
             self._give_up(size, room - len(granted))
 
     def _room(self, size: int) -> int:
-        """How many addresses of the family the peer may have, less those that it declined."""
+        """How many addresses of the family the peer may have, less those that it declined.
+
+        What is reserved for it, and can be had, it may have all the same (protocol.md 6.8).
+        """
         quarantined = [
             lease.ends_at
             for lease in self._table.of_peer(self._key)
@@ -214,17 +219,20 @@ class _Decision:
         room = self._rules.terms.addresses_per_peer - len(quarantined)
         if room <= 0 and quarantined:
             self._retry_at = min(quarantined)
-        least = 1 if self._rules.reserved(self._key, size) else 0
-        return max(room, least)
+        return max(room, len(self._reserved(size)))
+
+    def _reserved(self, size: int) -> list[bytes]:
+        """What is reserved for the peer, can be had, and is not granted yet."""
+        return [one for one in self._rules.reserved(self._key, size) if self._takes(one)]
 
     def _choose(self, wish: bytes, named: Sequence[bytes]) -> bytes | None:
         """The address for one wish; None, with the code set, when there is none."""
         own = self._own(wish)
         strict = self._asked.version == 1 and any(wish) and own is None
-        reserved = self._rules.reserved(self._key, len(wish))
-        if reserved is not None and self._takes(reserved):
-            if reserved == wish or not strict:
-                return reserved
+        reserved = self._reserved(len(wish))
+        if reserved:
+            if wish in reserved or not strict:
+                return wish if wish in reserved else reserved[0]
         elif any(wish) and self._meets(wish):
             return wish
         if strict:
@@ -253,15 +261,19 @@ class _Decision:
         if not self._may_get_new():
             self._code = ErrorCode.RATE_LIMITED
             return None
-        address = self._table.choose(
+        address = None if size in self._exhausted else self._search(size)
+        if address is None:
+            self._exhausted.add(size)
+            self._code = ErrorCode.EXHAUSTED
+        return address
+
+    def _search(self, size: int) -> bytes | None:
+        return self._table.choose(
             self._now,
             ipv4=size == IPV4_SIZE,
             usable=lambda address: self._rules.is_usable(address, self._key),
             random_below=self._rules.random_below,
         )
-        if address is None:
-            self._code = ErrorCode.EXHAUSTED
-        return address
 
     def _own(self, address: bytes) -> Lease | None:
         """What stands there, if the peer holds it or had it."""
@@ -278,7 +290,8 @@ class _Decision:
         return self._new < self._asked.new_left
 
     def _grant(self, address: bytes) -> None:
-        if self._own(address) is None and address != self._rules.reserved(self._key, len(address)):
+        reserved = self._rules.reserved(self._key, len(address))
+        if self._own(address) is None and address not in reserved:
             self._new += 1
         time = self._rules.lease_time(
             address, self._key, self._asked.lease_time, finite=self._asked.version == 1

@@ -280,6 +280,19 @@ def test_a_lease_past_its_end_is_nobody_elses_before_it_was_taken_off() -> None:
     assert not ask(table, BOB, ANY_IPV4, now=LEASE_TIME + 1).leases
 
 
+def test_an_exhausted_pool_is_searched_once_however_many_wishes_there_are() -> None:
+    looked: list[bytes] = []
+
+    def nothing_is_open(address: bytes, _public_key: bytes) -> bool:
+        looked.append(address)
+        return False
+
+    wishes = [f"192.0.2.{number}" for number in range(1, 65)]
+    outcome = ask(a_table("192.0.2.0/24"), ALICE, *wishes, is_open=nothing_is_open)
+    assert outcome.code is ErrorCode.EXHAUSTED
+    assert len(looked) < 64 + 2 * 256, "one search, and each wish itself"
+
+
 def test_a_fenced_address_is_neither_granted_nor_chosen() -> None:
     fenced = {parse_address("192.0.2.1"), parse_address("192.0.2.2")}
 
@@ -451,6 +464,44 @@ def test_the_reserved_address_is_its_peers_whatever_it_asks_for(address: str) ->
         assert addresses(ask(reserving(address), ALICE, wish)) == [address]
     assert ask(reserving(address), ALICE, "192.0.2.77", version=1).code is ErrorCode.UNAVAILABLE
     assert addresses(ask(reserving(address), ALICE, address, version=1)) == [address]
+
+
+def reserving_two() -> RuledTable:
+    both = tuple(parse_address(address) for address in ("192.0.2.9", "192.0.2.17"))
+    reservations = (Reservation(ALICE, both),)
+    return by_terms(
+        terms_of(pool_terms("192.0.2.0/24"), reservations=reservations, addresses_per_peer=2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wishes", "given"),
+    [
+        ((ANY_IPV4,), ["192.0.2.9"]),
+        ((ANY_IPV4, ANY_IPV4), ["192.0.2.9", "192.0.2.17"]),
+        (("192.0.2.17",), ["192.0.2.17"]),
+        (("192.0.2.17", "192.0.2.9"), ["192.0.2.17", "192.0.2.9"]),
+        (("192.0.2.77", "192.0.2.78"), ["192.0.2.9", "192.0.2.17"]),
+    ],
+)
+def test_all_that_is_reserved_for_a_peer_is_given_before_anything_else(
+    wishes: tuple[str | bytes, ...], given: list[str]
+) -> None:
+    assert addresses(ask(reserving_two(), ALICE, *wishes)) == given
+
+
+def test_a_version_1_client_gets_the_second_address_that_is_reserved_for_it() -> None:
+    assert addresses(ask(reserving_two(), ALICE, "192.0.2.17", version=1)) == ["192.0.2.17"]
+
+
+def test_a_reservation_that_cannot_be_had_lets_nobody_decline_more_than_others() -> None:
+    table = reserving()
+    table.put(Lease(BOB, parse_address("192.0.2.9"), LEASE_TIME, 100.0))
+    (lease,) = ask(table, ALICE).leases
+    table.put(lease.decline(50.0))
+    outcome = ask(table, ALICE, now=10.0)
+    assert outcome.code is ErrorCode.QUOTA_EXCEEDED
+    assert retry_after(outcome, 10.0) == 40
 
 
 def test_a_reserved_address_is_nobody_elses() -> None:
