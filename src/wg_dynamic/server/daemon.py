@@ -5,9 +5,11 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
 from wg_dynamic.server.adopt import adopt
@@ -16,7 +18,7 @@ from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
 from wg_dynamic.server.policy import Rules
 from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
-from wg_dynamic.store.base import LeaseStore, Moment
+from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.system.clock import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ async def serve(
         rules = Rules(start.terms, secrets.randbelow, peers.is_open, start.own)
         table = rules.new_table()
         moment = Moment(clock.now(), clock.wall(), clock.boot_id())
-        table.load(store.read(moment))
+        _load(store, rules, table, moment)
         engine = Engine(rules, table, store=store, helper=helper, peers=peers, clock=clock)
         reader = PeerReader(helper, peers, engine.peers_read, clock)
         infos = await reader.read_first()
@@ -134,6 +136,23 @@ async def serve(
     finally:
         helper.close()
         store.close()
+
+
+def _load(store: LeaseStore, rules: Rules, table: LeaseTable, moment: Moment) -> None:
+    """Put what the store has into the table. Raises StoreError."""
+    changed: list[Lease] = []
+
+    def bounded() -> Iterator[Lease]:
+        for stored in store.read(moment):
+            lease = rules.bounded(stored, moment.now)
+            if lease is not stored:
+                changed.append(lease)
+            yield lease
+
+    table.load(bounded())
+    if changed:
+        with contextlib.suppress(StoreError):  # the next start does it again
+            store.commit(changed, moment)
 
 
 async def _until_stopped(helper: HelperProxy, engine: Engine, reader: PeerReader) -> None:

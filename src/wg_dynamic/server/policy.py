@@ -18,6 +18,10 @@ from wg_dynamic.protocol.errors import ErrorCode
 MEMORIES_PER_ADDRESS = 8
 """Ended leases that are remembered of a peer, for each one of a family that it may hold."""
 
+FORMER_TIME = 2 * 86400.0
+"""Seconds that a lease for ever has at least when it is no longer reserved for its peer: the client
+asks once a day (protocol.md 10.2), and learns of it then."""
+
 
 class Rules:
     """The terms of a server, in the form in which requests are decided."""
@@ -96,6 +100,19 @@ class Rules:
         if wished is None or (isinf(wished) and isinf(usual)):
             return terms.max_lease_time if finite and isinf(usual) else usual
         return float(int(min(max(wished, terms.min_lease_time), terms.max_lease_time)))
+
+    def bounded(self, lease: Lease, now: float) -> Lease:
+        """A lease of an earlier start; one for ever gets an end when nothing gives it for ever now.
+
+        Else an address that was reserved for a peer that never comes back would be lost.
+        """
+        if lease.ended or not isinf(lease.ends_at):
+            return lease
+        usual = self._usual_time(lease.address, lease.public_key)
+        if isinf(usual):
+            return lease
+        time = max(usual, FORMER_TIME)
+        return replace(lease, lease_time=time, ends_at=now + time)
 
     def network(self, address: bytes) -> Prefix:
         """The on-link network that the client is told; the address alone outside the pools."""

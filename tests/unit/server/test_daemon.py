@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from wg_dynamic.server import daemon
 from wg_dynamic.server import listener as listener_module
 from wg_dynamic.server.daemon import PeerReader, serve
 from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.policy import FORMER_TIME
 from wg_dynamic.server.proxy import HelperGoneError
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.store.memory import MemoryStore
@@ -113,6 +115,20 @@ async def test_it_reads_the_peers_then_is_ready_then_stops(
         assert helper.received == [ReadPeers(), Ready()]
         helper.channel.send(Stop(release=False))
     assert listener.fileno() == -1
+
+
+async def test_a_lease_for_ever_that_is_reserved_no_more_ends_and_no_start_puts_that_off(
+    helper: Helper, listener: socket.socket
+) -> None:
+    store, clock = MemoryStore(), FakeClock()
+    begin = Moment(clock.now(), clock.wall(), clock.boot_id())
+    store.commit([Lease(ALICE, parse_address("192.0.2.7"), inf, inf)], begin)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(START, listener, helper.network, a_store(store), clock))
+        await until(lambda: Ready() in helper.received)
+        helper.channel.send(Stop(release=False))
+    (lease,) = store.load(begin)
+    assert lease.ends_at == begin.now + FORMER_TIME
 
 
 async def test_leases_of_the_database_are_put_in_force_before_anybody_asks(

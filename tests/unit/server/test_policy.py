@@ -532,6 +532,25 @@ def test_an_address_of_the_hub_or_of_no_pool_is_not_reserved_for_anybody() -> No
         assert addresses(ask(reserving(address), ALICE)) == ["192.0.2.1"]
 
 
+def test_a_lease_for_ever_has_two_days_left_when_it_is_reserved_no_more() -> None:
+    address = parse_address("192.0.2.9")
+    lease = Lease(ALICE, address, INFINITE, inf)
+    for_ever = by_terms(
+        terms_of(
+            pool_terms("192.0.2.0/24"), reservations=(Reservation(ALICE, (address,), INFINITE),)
+        )
+    ).rules(everything_is_open)
+    assert for_ever.bounded(lease, 100.0) == lease
+    of_another = replace(lease, public_key=BOB)
+    assert for_ever.bounded(of_another, 100.0).ends_at == 100.0 + 2 * 86400
+    rules = reserving().rules(everything_is_open)
+    assert rules.bounded(lease, 100.0).lease_time == 2 * 86400
+    finite = Lease(ALICE, address, LEASE_TIME, 3700.0)
+    assert rules.bounded(finite, 100.0) == finite
+    declined = lease.decline(500.0)
+    assert rules.bounded(declined, 100.0) == declined
+
+
 def test_a_reserved_address_that_is_another_peers_static_one_is_not_leased() -> None:
     outcome = ask(reserving(), ALICE, is_open=lambda one, _: one != parse_address("192.0.2.9"))
     assert addresses(outcome) == ["192.0.2.1"]
