@@ -12,6 +12,7 @@ That is looked for before each commit (StoreLostError).
 import math
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from importlib.resources import files
@@ -20,6 +21,7 @@ from urllib.parse import quote
 
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, format_address
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.leases.terms import MAX_LEASE_TIME
 from wg_dynamic.store.base import (
     Moment,
     StoreConflictError,
@@ -331,7 +333,12 @@ def row_problem(
         return f"the address {address!r} has not 4 or 16 bytes"
     if not isinstance(public_key, bytes) or len(public_key) != _KEY_SIZE:
         return f"the public key of {format_address(address)} has not 32 bytes"
-    for what, value in (("lease time", lease_time), ("end", ends_at)):
+    for what, value, low, high in (
+        ("lease time", lease_time, 0.0, MAX_LEASE_TIME),
+        ("end", ends_at, -sys.float_info.max, sys.float_info.max),
+    ):
         if not isinstance(value, float) or math.isnan(value):
             return f"the {what} of {format_address(address)} is no number"
+        if not (low <= value <= high or value == math.inf):
+            return f"the {what} of {format_address(address)} cannot be {value:g}"
     return "" if ended in (0, 1) else f"{format_address(address)} is neither held nor ended"

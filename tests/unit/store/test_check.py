@@ -54,6 +54,15 @@ def test_one_that_is_open_elsewhere_is_checked_and_left_as_it_is(path: Path) -> 
         ("UPDATE leases SET public_key = x'01' WHERE ended = 0", "192.0.2.7 has not 32 bytes"),
         ("UPDATE leases SET boot = 99 WHERE ended = 0", "192.0.2.7 is of the unknown boot 99"),
         ("UPDATE leases SET ended = 5 WHERE ended = 0", "192.0.2.7 is neither held nor ended"),
+        (
+            "UPDATE leases SET lease_time = 1e12 WHERE ended = 0",
+            "lease time of 192.0.2.7 cannot be 1e+12",
+        ),
+        (
+            "UPDATE leases SET lease_time = -5 WHERE ended = 0",
+            "lease time of 192.0.2.7 cannot be -5",
+        ),
+        ("UPDATE leases SET ends_at = -9e999 WHERE ended = 0", "end of 192.0.2.7 cannot be -inf"),
         ("UPDATE boots SET boot_id = ''", "boot 1 has no identity"),
         ("UPDATE boots SET now = -1", "boot 1 has no time of its last commit"),
     ],
