@@ -108,6 +108,8 @@ class LeaseLife(RuleBasedStateMachine):
         """Address -> who was told to have it, and until when."""
         self.ended: dict[bytes, tuple[bytes, float]] = {}
         self.quarantined: dict[bytes, tuple[bytes, float]] = {}
+        self.unsure: dict[bytes, float] = {}
+        """Who may hold what is not known here, and until when."""
         self.awaited: list[asyncio.Future[Answer]] = []
         self.faults: list[str] = []
         self.start(number)
@@ -119,6 +121,8 @@ class LeaseLife(RuleBasedStateMachine):
 
     def start(self, number: int) -> None:
         server = self.server
+        if TERMS[number].grace_time > server.terms.grace_time:
+            self.ended.clear()  # without a time of grace some may have been forgotten
         server.terms = TERMS[number]
         server.restart()
         server.engine._thread.shutdown()
@@ -269,6 +273,7 @@ class LeaseLife(RuleBasedStateMachine):
 
     def granted(self, key: bytes, reply: RequestIPReply) -> None:
         addresses = [one.ip.packed for one in reply.addresses]
+        self.give_quarantine_up()
         for one in reply.addresses:
             fault = self.fault(key, one.ip.packed)
             if fault:
@@ -328,13 +333,28 @@ class LeaseLife(RuleBasedStateMachine):
         others.sort(reverse=True)
         keeps = max(0, self.room(key) - len(granted)) if granted else len(others)
         for place, (ends_at, address) in enumerate(others):
-            tie = keeps and any(end == ends_at and one != address for end, one in others)
+            tie = keeps and (
+                any(end == ends_at and one != address for end, one in others)
+                or ends_at <= self.unsure.get(key, 0.0)
+            )
             if not granted:
                 continue
             if place >= keeps or tie:
                 self.end(address, key, self.now)
+                if tie:
+                    self.unsure[key] = max(ends_at, self.unsure.get(key, 0.0))
                 if tie or not certain:
                     self.ended.pop(address, None)
+
+    def give_quarantine_up(self) -> None:
+        """Whom an address is reserved for may take it, though another peer declined it once.
+
+        It may also have been refused in the allowed IPs then: only the table tells.
+        """
+        for address, (key, _) in list(self.quarantined.items()):
+            lease = self.server.table.get(address)
+            if self.reserved(address) not in (None, key) and lease and lease.public_key != key:
+                del self.quarantined[address]
 
     def end(self, address: bytes, key: bytes, at: float) -> None:
         del self.leased[address]
@@ -344,6 +364,7 @@ class LeaseLife(RuleBasedStateMachine):
         for kept in (self.leased, self.ended):
             for address in [one for one, (owner, _) in kept.items() if owner == key]:
                 del kept[address]
+        self.unsure[key] = self.now + 3600.0
 
     def check_durable(self) -> None:
         """What was acknowledged and has not ended is in the store."""
