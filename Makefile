@@ -13,7 +13,7 @@ demo: ## see a lease come, be renewed and go, on this machine alone (root)
 test: ## everything, on wireguard-go and two kernels; a test that cannot run here fails (root)
 	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage harness guests
 
-check: ## what to run before each commit: under a minute, without root
+check: ## what to run before each commit: a minute or two, without root
 	@tools/stages $(CHECKS) unit
 
 netns: ## only the tests with namespaces and real WireGuard (root)

@@ -271,12 +271,12 @@ def test_settings_come_from_the_command_line(world: World) -> None:
     world.rounds = [world.is_stopped]
     pools = ("--pool", POOL4, "--pool", POOL6, "--pool", POOL4)
     assert serve(*pools, "--lease-time", "60", "--database", "x", "--user", "u") == 0
-    terms = LeaseTerms((a_pool(POOL4), a_pool(POOL6)), lease_time=60)
+    terms = LeaseTerms((a_pool(POOL4), a_pool(POOL6)), lease_time=60, max_lease_time=60)
     assert world.settings == ServerSettings("wg0", terms, Path.cwd() / "x", user="u")
     world.rounds = [world.is_stopped]
     assert serve() == 0
     database = Path("/var/lib/wg-dynamic/wg0.sqlite")
-    assert world.settings == ServerSettings("wg0", LeaseTerms(()), database)
+    assert world.settings == ServerSettings("wg0", LeaseTerms((), max_lease_time=3600), database)
 
 
 def test_settings_come_from_the_interface_s_own_file(world: World) -> None:
@@ -285,7 +285,9 @@ def test_settings_come_from_the_interface_s_own_file(world: World) -> None:
     assert serve() == 0
     pools = (PoolTerms(parse_pool(POOL4), lease_time=600), a_pool(POOL6))
     address = parse_address("10.44.0.7")
-    terms = LeaseTerms(pools, (Reservation(bytes(32), (address,)),), lease_time=7200)
+    terms = LeaseTerms(
+        pools, (Reservation(bytes(32), (address,)),), lease_time=7200, max_lease_time=7200
+    )
     assert world.settings == ServerSettings("wg0", terms, Path("/srv/x"), ("printer",), "leaser")
 
 

@@ -520,3 +520,13 @@ def test_a_table_that_was_loaded_is_as_one_that_was_filled_lease_by_lease() -> N
             table.put(Lease(random.randbytes(32), parse_address(chosen), 60.0, inf))
     assert sorted(given[0]) == sorted(given[1])
     assert len(set(given[0])) == len(given[0]) > 100
+
+
+def test_a_rollback_of_what_came_and_went_in_one_batch_leaves_nothing() -> None:
+    table = a_table()
+    table.begin()
+    table.put(a_lease(ended=True))
+    table.forget(parse_address("10.0.0.1"))
+    table.rollback()
+    assert table.get(parse_address("10.0.0.1")) is None
+    assert table.is_available(parse_address("10.0.0.1"), BOB, 0.0)

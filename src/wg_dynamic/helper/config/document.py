@@ -30,6 +30,7 @@ from wg_dynamic.leases.terms import (
     DEFAULT_LEASE_TIME,
     DEFAULT_MAX_NEW_ADDRESSES,
     DEFAULT_QUARANTINE_TIME,
+    INFINITE,
     MAX_LEASE_TIME,
     MIN_LEASE_TIME,
     LeaseTerms,
@@ -66,7 +67,8 @@ class ServerConfig:
     lease_time: int | None = None
     """None: DEFAULT_LEASE_TIME, or what the bounds allow that is nearest."""
     min_lease_time: int = MIN_LEASE_TIME
-    max_lease_time: int = MAX_LEASE_TIME
+    max_lease_time: int | None = None
+    """None: the longest time that the document gives to anybody; nobody gets more by asking."""
     addresses_per_peer: int = 1
     max_new_addresses: int = DEFAULT_MAX_NEW_ADDRESSES
     grace_time: int = 0
@@ -76,20 +78,26 @@ class ServerConfig:
 
     def terms(self) -> LeaseTerms:
         """What to lease by; not checked yet."""
+        high = MAX_LEASE_TIME if self.max_lease_time is None else self.max_lease_time
         lease_time = self.lease_time
         if lease_time is None:
-            lease_time = max(self.min_lease_time, min(DEFAULT_LEASE_TIME, self.max_lease_time))
+            lease_time = max(self.min_lease_time, min(DEFAULT_LEASE_TIME, high))
         return LeaseTerms(
             pools=self.pools,
             reservations=self.reservations,
             lease_time=lease_time,
             min_lease_time=self.min_lease_time,
-            max_lease_time=self.max_lease_time,
+            max_lease_time=self._longest(lease_time) if self.max_lease_time is None else high,
             addresses_per_peer=self.addresses_per_peer,
             max_new_addresses=self.max_new_addresses,
             grace_time=self.grace_time,
             quarantine_time=self.quarantine_time,
         )
+
+    def _longest(self, lease_time: float) -> float:
+        own = [one.lease_time for one in self.pools] + [one.lease_time for one in self.reservations]
+        finite = [time for time in own if time is not None and time != INFINITE]
+        return max([lease_time, self.min_lease_time, *finite])
 
     def with_pools(self, pools: Sequence[Pool]) -> tuple[PoolTerms, ...]:
         """These pools in their order; what the document says of one of them stands."""
@@ -225,7 +233,7 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
         names=tuple(name for _, name in reservations),
         lease_time=table.take("lease_time", _lease_time, None),
         min_lease_time=table.take("min_lease_time", _lease_time, MIN_LEASE_TIME),
-        max_lease_time=table.take("max_lease_time", _lease_time, MAX_LEASE_TIME),
+        max_lease_time=table.take("max_lease_time", _lease_time, None),
         addresses_per_peer=table.take("addresses_per_peer", per_peer, 1),
         max_new_addresses=table.take("max_new_addresses", per_hour, DEFAULT_MAX_NEW_ADDRESSES),
         grace_time=table.take("grace_time", _span, 0),

@@ -100,7 +100,24 @@ def test_everything_that_can_be_said() -> None:
 
 def test_an_empty_document_says_what_no_document_says() -> None:
     assert parse_config("", "") == ServerConfig()
-    assert ServerConfig().terms() == LeaseTerms(())
+    assert ServerConfig().terms() == LeaseTerms((), max_lease_time=3600)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lease_time = 300", 300),
+        ('[[pool]]\nnetwork = "10.44.0.0/24"\nlease_time = 7200', 7200),
+        ('[[pool]]\nnetwork = "10.44.0.0/24"\nlease_time = 600', 3600),
+        (
+            f'[[reservation]]\npublic_key = "{"A" * 43}="\naddresses = []\nlease_time = "infinite"',
+            3600,
+        ),
+        ("min_lease_time = 7200", 7200),
+    ],
+)
+def test_nobody_gets_more_by_asking_than_the_document_gives(text: str, expected: float) -> None:
+    assert parse_config(text, NAME).terms().max_lease_time == expected
 
 
 @pytest.mark.parametrize(
