@@ -105,12 +105,11 @@ class Calendar:
         """Something earlier has come: what lies after `bucket` goes into its buckets again."""
         self._horizon = bucket
         later = [entry for entry in self._near if entry[0] // SPAN > bucket]
-        if later:
-            self._near = [entry for entry in self._near if entry[0] // SPAN <= bucket]
-            heapq.heapify(self._near)
-            self._size -= len(later)
-            for at, address in later:
-                self._add(address, at)
+        self._near = [entry for entry in self._near if entry[0] // SPAN <= bucket]
+        heapq.heapify(self._near)
+        self._size -= len(later)
+        for at, address in later:
+            self._add(address, at)
 
     def _entries(self, bucket: int) -> set[tuple[float, bytes]]:
         """The good entries of a bucket, with their exact times."""

@@ -213,11 +213,10 @@ class LeaseTable:
     def rollback(self) -> None:
         """Undo everything since `begin`."""
         for address, old in reversed(self._journal):
-            current = self.get(address)
             if old is not None:
                 self._set(old)
-            elif current is not None:
-                self._remove(current)
+            else:
+                self._remove(unpack_lease(address, self._rows[address]))
         self._journal = []
 
     def _set(self, lease: Lease) -> None:
