@@ -249,8 +249,8 @@ class LeaseClient:
         """Each address goes at its own end (protocol.md 10.2). Without any: REQUESTING."""
         lease, actions = self.lease, list[Action]()
         if lease is not None and now >= lease.ends_at:
-            passed = now - lease.granted_at
-            left = tuple(one for one in lease.addresses if passed < _span(one.valid_time))
+            begin = lease.granted_at  # the sum, as in ends_at: a difference is rounded otherwise
+            left = tuple(one for one in lease.addresses if now < begin + _span(one.valid_time))
             over = ", ".join(str(one.ip) for one in lease.addresses if one not in left)
             self.lease = replace(lease, addresses=left) if left else None
             actions.append(Apply(self.lease) if self.lease else Drop())
