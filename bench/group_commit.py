@@ -7,11 +7,10 @@ WAL, which the recorder of tests/crash sees; it makes the server slower, so the 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from bench.machine import RESULTS, origin
+from bench.machine import RESULTS, origin, record
 from tests.crash.recorder import build_recorder, record_all
 from tests.crash.storm import Storm
 from tests.netns.daemons import database_path
@@ -58,9 +57,7 @@ def main() -> int:
     arguments = parser.parse_args()
     result = origin()
     result["runs"] = [measure(peers, arguments.seconds) for peers in arguments.peers or (8, 48)]
-    text = json.dumps(result, indent=2)
-    arguments.output.write_text(text + "\n")
-    print(text)
+    print(record(result, arguments.output))
     return 0
 
 

@@ -1,5 +1,6 @@
 """What a result has to say about where it comes from."""
 
+import json
 import os
 import platform
 import shlex
@@ -35,6 +36,13 @@ def origin() -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         "wireguard-go": _output("wireguard-go", "--version").partition("\n")[0],
     }
+
+
+def record(result: dict[str, object], path: Path) -> str:
+    """Write a result where it is to stay, and return what was written."""
+    text = json.dumps(result, indent=2)
+    path.write_text(text + "\n")
+    return text
 
 
 def _output(*command: str) -> str:

@@ -7,14 +7,13 @@ interface: their allowed IPs cost nothing here. See tests/scale for what is asse
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
 import sys
 from pathlib import Path
 
-from bench.machine import RESULTS, origin
+from bench.machine import RESULTS, origin, record
 from tests.crash.storm import StormServer
 from tests.netns.daemons import database_path
 from tests.scale.table import POOL, SIZE, address, filled_table, random_key
@@ -125,9 +124,7 @@ def main() -> int:
     result = origin()
     result["start"] = measure_start(arguments.leases)
     result["allocation"] = [measure_allocation(utilisation) for utilisation in UTILISATIONS]
-    text = json.dumps(result, indent=2)
-    arguments.output.write_text(text + "\n")
-    print(text)
+    print(record(result, arguments.output))
     return 0
 
 

@@ -7,12 +7,11 @@ a minute, and peers that are not heard of for two, leases also end by themselves
 """
 
 import argparse
-import json
 import secrets
 import sys
 from pathlib import Path
 
-from bench.machine import RESULTS, origin
+from bench.machine import RESULTS, origin, record
 from tests.crash.storm import Storm, StormError
 from tests.netns.daemons import database_path
 from tools.netlab import Lab
@@ -77,7 +76,7 @@ def main() -> int:
         "longest_until_allowed_ips_were_right": round(storm.recovery, 3),
         "found_wrong": found,
     }
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    record(result, arguments.output)
     print(f"\n{arguments.output}: {found or 'nothing wrong'}")
     return 1 if found else 0
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.netns.daemons import database_path
 from tools.netlab import Host, Lab
 from tools.star import Member, make_star
 
@@ -29,6 +31,13 @@ def shared_host() -> Iterator[Host]:
     """A host that all tests of a file use: each takes back what it has made there."""
     with Lab() as opened:
         yield opened.host("host")
+
+
+@pytest.fixture
+def database() -> Iterator[Path]:
+    """A file that the service account can reach, in a directory that the server has to make."""
+    with database_path() as path:
+        yield path
 
 
 @pytest.fixture

@@ -5,24 +5,17 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import Client, Server, database_path, is_running, snapshot
+from tests.netns.daemons import Client, Server, is_running, snapshot
 from tools.netlab import Lab, PeerConfig, wait_until
 from tools.star import make_star
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
 
 ANYTHING = ("0.0.0.0/0", "::/0")
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 @pytest.mark.parametrize("allowed_ips", [("fe80::/128",), ANYTHING])

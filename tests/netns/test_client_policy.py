@@ -1,19 +1,12 @@
 """What the client does not take, and what it leaves to the administrator."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import Client, Server, database_path, snapshot
+from tests.netns.daemons import Client, Server, snapshot
 from tools.netlab import Lab, wait_until
 from tools.star import make_star
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def test_a_lease_that_collides_with_the_lan_is_refused(lab: Lab, database: Path) -> None:

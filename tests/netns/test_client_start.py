@@ -1,20 +1,11 @@
 """When the client refuses to start, with idea.md's two conditions first; nothing is changed."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.netns.daemons import Client, Server, database_path, kept, snapshot
+from tests.netns.daemons import Client, Server, kept, snapshot
 from tools.netlab import Host, Lab, PeerConfig, generate_keys, wait_until
 from tools.star import make_star
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def refused(

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from tests.netns.daemons import (
     Client,
     Server,
     connect,
-    database_path,
     exchange,
     is_running,
     rows,
@@ -24,12 +23,6 @@ from tools.star import make_star
 
 SHORTEST = "60"
 """--lease-time at its least."""
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 @pytest.mark.kernel

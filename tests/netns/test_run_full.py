@@ -2,12 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.netns.daemons import Client, Daemon, Server, connect, database_path, exchange
+from tests.netns.daemons import Client, Daemon, Server, connect, exchange
 from tools.netlab import Lab, wait_until
 from tools.star import Member, make_star
 from wg_dynamic.helper.record import RECORD_ROOT
@@ -15,12 +12,6 @@ from wg_dynamic.system.runtime import RUNTIME_ROOT
 
 PAGE = 4096
 UNAVAILABLE = "3"
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def prepare(daemon: Daemon, role: str, room: int) -> Path:

@@ -1,24 +1,15 @@
 """The configuration file and the real server: what it says is in force after each start."""
 
-from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-import pytest
-
-from tests.netns.daemons import Client, Server, connect, database_path, exchange
+from tests.netns.daemons import Client, Server, connect, exchange
 from tools.netlab import Host, Lab
 from tools.star import make_star
 from wg_dynamic.wireguard.key import format_key
 
 ETC = "/etc/wg-dynamic"
 ANY = "request_ip=1\n\n"
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def write(host: Host, text: str, mode: str = "600") -> None:

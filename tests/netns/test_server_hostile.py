@@ -2,12 +2,11 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import Client, Server, connect, database_path, exchange
+from tests.netns.daemons import Client, Server, connect, exchange
 from tools.netlab import Lab, PeerConfig
 from tools.star import Member, make_star
 
@@ -26,12 +25,6 @@ GARBAGE = {
     "another version": b"request_ip=99\n\n",
     "unspeakable wishes": b"request_ip=2\n" + b"section=address\nip=10.44.0.1\n" * 65 + b"\n",
 }
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def is_closed(connection: socket.socket) -> bool:

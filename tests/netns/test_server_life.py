@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.netns.daemons import (
     Client,
     Server,
     connect,
-    database_path,
     exchange,
     rows,
     snapshot,
@@ -26,12 +24,6 @@ from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
 from wg_dynamic.system.runtime import RUNTIME_ROOT
 
 ANY = "request_ip=1\nip=0.0.0.0/32\nip=::/128\nleasestart=0\nleasetime=0\n\n"
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def routes(star: Star) -> set[str]:

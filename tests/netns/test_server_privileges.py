@@ -3,24 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import SERVICE_ID, Client, Server, database_path
+from tests.netns.daemons import SERVICE_ID, Client, Server
 from tools.netlab import Lab
 from tools.star import make_star
 
 NOTHING = "0000000000000000"
 FOREIGN_BYTES = ("wg_dynamic.protocol", "wg_dynamic.server", "wg_dynamic.client", "asyncio")
 """What a helper must not have loaded."""
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 @pytest.fixture

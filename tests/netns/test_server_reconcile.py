@@ -3,12 +3,9 @@
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.netns.daemons import Server, connect, database_path, exchange
+from tests.netns.daemons import Server, connect, exchange
 from tools.netlab import LISTEN_PORT, Lab, PeerConfig, generate_keys, wait_until
 from tools.star import Member, Star, make_star
 
@@ -17,12 +14,6 @@ RELEASE = "release_ip=2\nid=2\n\n"
 STATIC = "10.44.0.250/32"
 CONFIGURATION = "/etc/wireguard/wg0.conf"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def lease(member: Member) -> set[str]:

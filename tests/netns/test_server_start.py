@@ -6,21 +6,12 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.netns.conftest import HubAndClient
-from tests.netns.daemons import POOL4, SERVICE_ID, Client, Server, database_path, kept, snapshot
+from tests.netns.daemons import POOL4, SERVICE_ID, Client, Server, kept, snapshot
 from tools.netlab import Host, Lab, PeerConfig
 from tools.star import make_star
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def refused(

@@ -9,17 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import pytest
 
 from tests.netns.daemons import (
     SERVICE_ID,
     Server,
     connect,
-    database_path,
     exchange,
     rows,
     snapshot,
@@ -35,12 +31,6 @@ with sqlite3.connect(sys.argv[1]) as db:
 """
 STORE_DOWN = ("7", "5")
 """errno and retry_after."""
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 def ask(member: Member, *wishes: str) -> dict[str, str]:

@@ -8,24 +8,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from tests.netns.daemons import Client, Server, connect, database_path, exchange, rows
+from tests.netns.daemons import Client, Server, connect, exchange, rows
 from tools.netlab import Lab, wait_until
 from tools.star import Member, make_star
 
 ANY = "request_ip=2\nid=1\n\n"
 LEASE_TIME = 3600.0
-
-
-@pytest.fixture
-def database() -> Iterator[Path]:
-    with database_path() as path:
-        yield path
 
 
 class ShiftedServer(Server):

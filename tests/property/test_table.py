@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wg_dynamic.address import parse_address
 from wg_dynamic.leases.lease import Lease
-from wg_dynamic.leases.pool import find_pool, parse_pool
+from wg_dynamic.leases.pool import parse_pool
 from wg_dynamic.leases.table import LeaseTable
 
 POOLS = [parse_pool(text) for text in ("10.0.0.0/30", "10.0.1.0/31", "fd00::/127")]
@@ -117,7 +117,7 @@ class TableAgainstADict(RuleBasedStateMachine):
         for address in LEASED + OTHERS:
             lease = self.model.get(address)
             assert self.table.get(address) == lease
-            ours = find_pool(POOLS, address) is not None and address not in EXCLUDED
+            ours = any(pool.leases(address) for pool in POOLS) and address not in EXCLUDED
             for key in KEYS:
                 own = lease is not None and lease.public_key == key and not lease.declined
                 old = lease is not None and lease.ended and lease.ends_at + GRACE_TIME <= 5.0

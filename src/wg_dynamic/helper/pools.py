@@ -108,11 +108,7 @@ def check_own_addresses(
 
 def reserved(terms: LeaseTerms) -> dict[Prefix, bytes]:
     """Whose the reserved addresses are."""
-    return {
-        host_prefix(address): one.public_key
-        for one in terms.reservations
-        for address in one.addresses
-    }
+    return {host_prefix(address): key for address, key in terms.reserved_for().items()}
 
 
 def missing_routes(pools: Iterable[Pool], link: Link, routes: Sequence[Route]) -> list[Route]:

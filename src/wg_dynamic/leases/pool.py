@@ -1,6 +1,5 @@
 """A pool: a network whose addresses are leased, less those that never are."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wg_dynamic.address import Prefix, is_link_local, parse_prefix
@@ -105,22 +104,3 @@ def _unusable(prefix: Prefix) -> str:
 def is_leasable(address: bytes) -> bool:
     """Whether an address could be anybody's at all: not loopback, link-local, multicast, …."""
     return not is_link_local(address) and not _unusable(Prefix(address, len(address) * 8))
-
-
-def check_pools(pools: Iterable[Pool]) -> None:
-    """Raise ValueError when two pools overlap."""
-    seen: list[Pool] = []
-    for pool in pools:
-        for other in seen:
-            if pool.network.overlaps(other.network):
-                msg = (
-                    f"pool {pool.network} overlaps pool {other.network}, "
-                    "expected pools that share no address: give one of them only"
-                )
-                raise ValueError(msg)
-        seen.append(pool)
-
-
-def find_pool(pools: Iterable[Pool], address: bytes) -> Pool | None:
-    """The pool that leases an address; None when none does."""
-    return next((pool for pool in pools if pool.leases(address)), None)

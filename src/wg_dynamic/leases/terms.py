@@ -82,3 +82,7 @@ class LeaseTerms:
     """For how long an ended address is given to nobody else, even when the pool is full."""
     quarantine_time: float = DEFAULT_QUARANTINE_TIME
     """For how long a declined address is given to nobody."""
+
+    def reserved_for(self) -> dict[bytes, bytes]:
+        """Each reserved address, and the public key that gets it."""
+        return {address: one.public_key for one in self.reservations for address in one.addresses}

@@ -189,7 +189,7 @@ class Engine:
         if not await self._commit(changes, forgotten):
             await self._put_back([one for one in given_back.values() if one], now)
             for job in jobs:
-                job.done(refusal(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
+                job.done(bare_reply(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
             return
         for job in jobs:
             self._churn.add(job.public_key, outcomes[id(job)].new)
@@ -361,11 +361,8 @@ class Engine:
 
     def _answer(self, job: Job, outcome: Outcome, released: ErrorCode, refused: set[bytes]) -> None:
         request = job.request
-        if isinstance(request, ReleaseIP):
-            job.done(ReleaseIPReply(id=request.id, errno=released, errmsg=_text(released)))
-            return
-        if isinstance(request, DeclineIP):
-            job.done(DeclineIPReply(id=request.id, errno=released, errmsg=_text(released)))
+        if not isinstance(request, RequestIP):
+            job.done(bare_reply(request, released))
             return
         leases = [lease for lease in outcome.leases if lease.address not in refused]
         code = outcome.code
@@ -396,8 +393,8 @@ class Engine:
         return LeasedAddress(ip_address(lease.address), to_network(network), span, span)
 
 
-def refusal(request: LeaseRequest, code: ErrorCode, retry_after: int) -> Answer:
-    """The reply to a request that cannot be worked on now."""
+def bare_reply(request: LeaseRequest, code: ErrorCode, retry_after: int | None = None) -> Answer:
+    """A reply that carries no lease: a refusal, or what a release or decline came to."""
     text = _text(code)
     if isinstance(request, ReleaseIP):
         return ReleaseIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)

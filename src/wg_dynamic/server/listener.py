@@ -29,7 +29,7 @@ from wg_dynamic.protocol import (
     ServerEvent,
     encode_refusal,
 )
-from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, refusal
+from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import RateLimit, printable
@@ -328,7 +328,7 @@ class Connection(asyncio.Protocol):
         if wait:
             self._shared.warn("rate", "%s: too many requests", peer_label(key))
             self._busy = False
-            self._reply(refusal(request, ErrorCode.RATE_LIMITED, wait))
+            self._reply(bare_reply(request, ErrorCode.RATE_LIMITED, wait))
         else:
             self._shared.engine.submit(Job(key, self._source, request, self._answered))
 

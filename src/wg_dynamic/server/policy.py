@@ -46,9 +46,7 @@ class Rules:
         self._is_open = is_open
         self._hub = frozenset(hub)
         self._reservations = {one.public_key: one for one in terms.reservations}
-        self._reserved_for = {
-            address: one.public_key for one in terms.reservations for address in one.addresses
-        }
+        self._reserved_for = terms.reserved_for()
 
     def new_table(self) -> LeaseTable:
         """A table of the pools without leases; what is reserved is nobody's by chance."""

@@ -5,8 +5,6 @@ import pytest
 from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.pool import (
     Pool,
-    check_pools,
-    find_pool,
     is_leasable,
     parse_pool,
 )
@@ -116,15 +114,11 @@ def test_an_address_that_could_be_nobodys_is_not_leasable(text: str, *, leasable
     assert is_leasable(parse_address(text)) is leasable
 
 
-def test_pools_that_share_an_address_are_refused() -> None:
-    check_pools([])
-    check_pools([parse_pool("10.0.0.0/24"), parse_pool("10.0.1.0/24"), parse_pool("fd00::/64")])
-    with pytest.raises(ValueError, match=r"10\.0\.0\.0/25 overlaps pool 10\.0\.0\.0/24"):
-        check_pools([parse_pool(text) for text in ("10.0.0.0/24", "fd00::/64", "10.0.0.0/25")])
-
-
-def test_the_pool_of_an_address_is_found() -> None:
+def test_an_address_is_leased_by_the_pool_that_has_it_among_those_to_lease() -> None:
     pools = [Pool(parse_prefix(text)) for text in ("10.0.0.0/30", "fd00::/64")]
-    assert find_pool(pools, parse_address("10.0.0.1")) is pools[0]
-    assert find_pool(pools, parse_address("fd00::9")) is pools[1]
-    assert find_pool(pools, parse_address("10.0.0.3")) is None
+    for text, expected in (
+        ("10.0.0.1", [True, False]),
+        ("fd00::9", [False, True]),
+        ("10.0.0.3", [False, False]),
+    ):
+        assert [pool.leases(parse_address(text)) for pool in pools] == expected

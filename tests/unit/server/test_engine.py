@@ -23,7 +23,7 @@ from wg_dynamic.address import parse_prefix
 from wg_dynamic.leases.terms import INFINITE, Reservation
 from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
-from wg_dynamic.server.engine import refusal
+from wg_dynamic.server.engine import bare_reply
 
 
 async def test_a_grant_is_committed_then_added_then_answered() -> None:
@@ -379,10 +379,10 @@ async def test_a_batch_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_refusal_says_when_to_come_again_in_version_2_and_how_in_both() -> None:
-    reply = refusal(RequestIP(id=7), ErrorCode.STORE_DOWN, 5)
+    reply = bare_reply(RequestIP(id=7), ErrorCode.STORE_DOWN, 5)
     assert isinstance(reply, RequestIPReply)
     assert (reply.id, reply.errno, reply.retry_after) == (7, ErrorCode.STORE_DOWN, 5)
-    assert refusal(ReleaseIP(id=8), ErrorCode.STORE_DOWN, 5).id == 8
+    assert bare_reply(ReleaseIP(id=8), ErrorCode.STORE_DOWN, 5).id == 8
 
 
 # --- decline, caps, memories --------------------------------------------------------------------
