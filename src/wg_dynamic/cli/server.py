@@ -5,7 +5,6 @@ import logging
 import select
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from wg_dynamic import __version__
@@ -45,6 +44,7 @@ from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import LedgerError
+from wg_dynamic.record import replace
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account, require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory

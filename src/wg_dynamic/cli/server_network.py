@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from dataclasses import replace
 
 from wg_dynamic.cli.network import run_network_process
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import SERVER_REPLIES, SERVER_REQUESTS, ServerStart
 from wg_dynamic.privsep.terms import read_terms
+from wg_dynamic.record import replace
 from wg_dynamic.server.daemon import serve
 from wg_dynamic.store.sqlite import SqliteStore
 from wg_dynamic.system.clock import SystemClock

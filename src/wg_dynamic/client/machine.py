@@ -12,7 +12,6 @@ STOPPED     the end: nothing is done any more
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from math import ceil, inf
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from typing import Final
 
 from wg_dynamic.protocol.messages import LeasedAddress
 from wg_dynamic.protocol.schema import FOREVER
+from wg_dynamic.record import dataclass, replace
 
 MIN_LEASE_TIME: Final = 10
 """Seconds: a shorter lease is ignored (protocol.md, "Lease life")."""

@@ -12,7 +12,6 @@ be ours (--adopt). Neither is anything that the network process could ask for.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from wg_dynamic.address import Prefix, is_link_local
@@ -21,6 +20,7 @@ from wg_dynamic.helper.record import Record
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import MAX_REASON, Change, PeerInfo, Refusal
+from wg_dynamic.record import replace
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError, WireGuardGoneError
 from wg_dynamic.wireguard.device import AllowedIPChange

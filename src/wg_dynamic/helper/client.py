@@ -3,7 +3,6 @@
 import errno
 import logging
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from wg_dynamic.address import SERVER_ADDRESS, Prefix, format_address, parse_address
@@ -44,6 +43,7 @@ from wg_dynamic.privsep.requests import (
     RefusedAddress,
     Report,
 )
+from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.log import printable
 from wg_dynamic.system.notify import notify

@@ -5,7 +5,6 @@ this module before it sets anything; what the network process says has no weight
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, parse_prefix
 from wg_dynamic.leases.pool import is_leasable
@@ -15,6 +14,7 @@ from wg_dynamic.netlink.control import (
     Address,
     Route,
 )
+from wg_dynamic.record import dataclass
 from wg_dynamic.wireguard.device import Device
 
 PRIVATE = tuple(

@@ -1,7 +1,6 @@
 """The pools of a server as the machine sees them: where they come from, and their routes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, is_link_local
 from wg_dynamic.errors import ConfigError
@@ -20,6 +19,7 @@ from wg_dynamic.netlink.control import (
     Route,
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError
+from wg_dynamic.record import replace
 
 
 def complete_terms(

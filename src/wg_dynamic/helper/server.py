@@ -5,7 +5,6 @@ import logging
 import select
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from wg_dynamic.address import SERVER_ADDRESS, format_address
@@ -55,6 +54,7 @@ from wg_dynamic.privsep.requests import (
     ServerStart,
 )
 from wg_dynamic.privsep.terms import terms_parts, without_parts
+from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.notify import notify

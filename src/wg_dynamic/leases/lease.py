@@ -1,11 +1,11 @@
 """The lease: one address, held by one public key, until a point in time."""
 
-from dataclasses import dataclass, replace
 from math import inf, isinf
 from struct import Struct
 from typing import Final
 
 from wg_dynamic.address import IPV4_SIZE
+from wg_dynamic.record import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """A pool: a network whose addresses are leased, less those that never are."""
 
-from dataclasses import dataclass
-
 from wg_dynamic.address import Prefix, is_link_local, parse_prefix
+from wg_dynamic.record import dataclass
 
 IPV4_MAX_LENGTH = 32
 IPV6_MAX_LENGTH = 128

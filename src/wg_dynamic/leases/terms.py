@@ -4,11 +4,11 @@ The helper reads them from the command line and the configuration file, checks t
 to the network process; neither changes them afterwards. Times are seconds.
 """
 
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.record import dataclass
 
 INFINITE: Final = inf
 """A lease time without end; only reservations have it."""

@@ -1,9 +1,9 @@
 """The InterfaceControl interface: links, addresses, routes and their events."""
 
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from wg_dynamic.address import Prefix
+from wg_dynamic.record import dataclass
 
 FOREVER: Final = 0xFFFFFFFF
 """Lifetime in seconds that never ends (linux/if_addr.h, INFINITY_LIFE_TIME)."""

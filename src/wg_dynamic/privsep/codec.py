@@ -7,12 +7,12 @@ exactly one message of the closed set, to its last byte, is refused. Pure.
 import struct
 import typing
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.record import fields, is_dataclass
 
 MAX_MESSAGE_SIZE = 65536
 """Bytes in one message: well below a socket's default buffer (net.core.wmem_default)."""

@@ -13,12 +13,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.privsep.requests import KEY_SIZE
+from wg_dynamic.record import dataclass
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,6 @@ checks each request again against its own configuration and ledger (helper/serve
 helper/client.py); what is not in these tuples cannot be asked.
 """
 
-from dataclasses import dataclass
-
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix
 from wg_dynamic.leases.terms import (
     INFINITE,
@@ -16,6 +14,7 @@ from wg_dynamic.leases.terms import (
     PoolTerms,
     Reservation,
 )
+from wg_dynamic.record import dataclass
 
 KEY_SIZE = 32
 MAX_CHANGES = 512

@@ -6,7 +6,6 @@ somebody who reads.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from wg_dynamic.leases.terms import AddressRange, LeaseTerms, Reservation
 from wg_dynamic.privsep.channel import Channel
@@ -21,6 +20,7 @@ from wg_dynamic.privsep.requests import (
     Stop,
     TermsPart,
 )
+from wg_dynamic.record import replace
 
 
 def without_parts(terms: LeaseTerms) -> LeaseTerms:

@@ -17,7 +17,6 @@ refused with errno=2 gets VersionRefused and starts again with version 1 on a ne
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final
 
 from wg_dynamic.protocol.buffer import MessageBuffer
@@ -54,6 +53,7 @@ from wg_dynamic.protocol.schema import (
     VERSION_1,
     VERSION_2,
 )
+from wg_dynamic.record import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

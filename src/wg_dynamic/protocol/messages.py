@@ -6,11 +6,11 @@ what it reads and what it prints against the one table in `schema`. docs/protoco
 and 6.
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import ClassVar
 
 from wg_dynamic.protocol.errors import ErrorCode
+from wg_dynamic.record import dataclass
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

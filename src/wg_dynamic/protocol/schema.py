@@ -9,11 +9,12 @@ two of these; what is not listed for a message is skipped by its receiver (docs/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
+
+from wg_dynamic.record import dataclass
+from wg_dynamic.record import field as dataclass_field
 
 VERSION_1: Final = 1
 VERSION_2: Final = 2

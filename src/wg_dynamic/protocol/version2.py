@@ -4,7 +4,6 @@ Functions here raise ValueError for faults of form; `codec` says whose fault tha
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from wg_dynamic.protocol.schema import (
     Sender,
 )
 from wg_dynamic.protocol.values import is_name, parse_value, print_value
+from wg_dynamic.record import replace
 
 MessageType = type[Message]
 

@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from math import ceil, isinf
@@ -33,6 +32,7 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestIPReply,
 )
+from wg_dynamic.record import dataclass
 from wg_dynamic.server.churn import Churn
 from wg_dynamic.server.fences import FenceWatch
 from wg_dynamic.server.identity import PeerTable

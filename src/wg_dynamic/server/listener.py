@@ -9,7 +9,6 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -61,27 +60,35 @@ UNKNOWN = b""
 """Stands for the public key of a source that is no peer's, where connections are counted."""
 
 
-@dataclass
 class Listener:
     """What all connections share."""
 
-    engine: Engine
-    peers: PeerTable
-    ifindex: int
-    clock: Clock
-    refresh: Callable[[], None]
-    """Ask for a new reading of the peers soon: somebody unknown came."""
-    room: int = MAX_CONNECTIONS
-    """Connections that this process has descriptors for."""
+    def __init__(
+        self,
+        engine: Engine,
+        peers: PeerTable,
+        ifindex: int,
+        clock: Clock,
+        refresh: Callable[[], None],
+        *,
+        room: int = MAX_CONNECTIONS,
+    ) -> None:
+        """`refresh` asks for a new reading of the peers soon: somebody unknown came.
 
-    def __post_init__(self) -> None:
-        """Start with no connection."""
+        `room`: connections that this process has descriptors for.
+        """
+        self.engine = engine
+        self.peers = peers
+        self.ifindex = ifindex
+        self.clock = clock
+        self.refresh = refresh
+        self.room = room
         self.connections: set[Connection] = set()
         self.of_peer: Counter[bytes] = Counter()
         self._limits: dict[str, RateLimit] = {}
         self._requests: Counter[bytes] = Counter()
         self._messages: Counter[bytes] = Counter()
-        self._requests_since = self.clock.now()
+        self._requests_since = clock.now()
 
     async def open(self, listener: socket.socket) -> asyncio.Server:
         """Start to accept."""

@@ -5,7 +5,6 @@ table, commits it, and rolls the table back when that fails.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from math import ceil, isinf
 
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix, host_prefix
@@ -14,6 +13,7 @@ from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.protocol.errors import ErrorCode
+from wg_dynamic.record import dataclass, replace
 
 MEMORIES_PER_ADDRESS = 8
 """Ended leases that are remembered of a peer, for each one of a family that it may hold."""

@@ -1,11 +1,11 @@
 """The LeaseStore interface and its errors."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.record import dataclass
 
 
 class StoreError(WgDynamicError):

@@ -1,9 +1,9 @@
 """A LeaseStore that forgets at exit: for unit tests, held to the same contract as the real one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.record import replace
 from wg_dynamic.store.base import Moment, StoreConflictError, restored_end
 
 

@@ -1,7 +1,7 @@
 """Where log lines go: standard error with --foreground, syslog in the background."""
 
 import logging
-import logging.handlers
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,59 @@ SYSLOG_SOCKET = Path("/dev/log")
 STDERR = "stderr"
 SYSLOG = "syslog"
 
+_LOG_DAEMON = 3 << 3
+"""sys/syslog.h"""
+_SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_LOG_DEBUG = 7
+
+
+class SyslogHandler(logging.Handler):
+    """Lines to the local system log (RFC 3164), one datagram each.
+
+    logging.handlers has one too, and imports pickle, queue and threading for the others beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened before the first line."""
+        super().__init__()
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one line; a system log that was restarted is connected to anew."""
+        severity = next((s for level, s in _SEVERITIES if record.levelno >= level), _LOG_DEBUG)
+        try:
+            line = f"<{_LOG_DAEMON | severity}>{self.format(record)}\0".encode()
+            try:
+                self._connected().send(line)
+            except OSError:
+                self._disconnect()
+                self._connected().send(line)
+        except Exception:  # noqa: BLE001 - as in logging's own: a log that is away stops nobody
+            self.handleError(record)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.connect(str(self._path))
+        return self._socket
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._disconnect()
+        super().close()
+
 
 def set_up_log(program: str, destination: str, *, verbose: bool = False) -> None:
     """Send the root logger's lines to STDERR or SYSLOG; `program` names the sender."""
     handler: logging.Handler
     if destination == SYSLOG and SYSLOG_SOCKET.exists():
-        handler = logging.handlers.SysLogHandler(
-            str(SYSLOG_SOCKET), logging.handlers.SysLogHandler.LOG_DAEMON
-        )
+        handler = SyslogHandler(SYSLOG_SOCKET)
         handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
     else:
         handler = logging.StreamHandler(sys.stderr)

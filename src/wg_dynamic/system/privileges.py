@@ -4,9 +4,9 @@ import ctypes
 import os
 import pwd
 import resource
-from dataclasses import dataclass
 
 from wg_dynamic.errors import ConfigError, PrivilegeError
+from wg_dynamic.record import dataclass
 
 ACCOUNT = "wg-dynamic"
 """The account that packages make (sysusers.d)."""

@@ -8,12 +8,12 @@ the peers were seen to hold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 from typing import Final
 
 from wg_dynamic.address import Prefix
+from wg_dynamic.record import dataclass
 from wg_dynamic.wireguard.device import AllowedIPChange
 from wg_dynamic.wireguard.key import KEY_SIZE
 

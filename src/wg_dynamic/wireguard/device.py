@@ -1,8 +1,7 @@
 """What is read from a WireGuard interface. Private and preshared keys are never part of it."""
 
-from dataclasses import dataclass
-
 from wg_dynamic.address import Prefix
+from wg_dynamic.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ comparing its constant bytes, with a full parser for any other.
 """
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import replace
 from struct import Struct
 from typing import Final
 
@@ -27,6 +26,7 @@ from wg_dynamic.netlink.wire import (
     parse_u16,
     parse_u32,
 )
+from wg_dynamic.record import replace
 from wg_dynamic.wireguard.batch import Action, Step
 from wg_dynamic.wireguard.device import Device, Endpoint, Peer
 from wg_dynamic.wireguard.key import KEY_SIZE

@@ -1,12 +1,12 @@
 """Bytes of a message: what they are, and what is refused."""
 
 import struct
-from dataclasses import dataclass
 
 import pytest
 
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError, MessageCodec
+from wg_dynamic.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,38 @@ def test_in_the_background_lines_go_to_syslog(
         assert syslog.recv(1000) == b"<30>wg-dynamic-server: leased 10.0.0.1\0"
 
 
+def test_a_system_log_that_is_restarted_gets_what_comes_after(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "log")
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        set_up_log("x", SYSLOG)
+    logging.getLogger("any").error("nobody listens")
+    (tmp_path / "log").unlink()
+    logging.getLogger("any").error("nor is it there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        logging.getLogger("any").error("back")
+        assert syslog.recv(1000) == b"<27>x: back\0"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [(logging.DEBUG, 31), (logging.INFO, 30), (logging.WARNING, 28), (logging.ERROR, 27)],
+)
+def test_each_level_has_its_priority(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, level: int, priority: int
+) -> None:
+    monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        set_up_log("x", SYSLOG, verbose=True)
+        logging.getLogger("any").log(level, "line")
+        assert syslog.recv(1000) == b"<%d>x: line\0" % priority
+
+
 def test_without_a_syslog_socket_lines_go_to_standard_error(
     root: logging.Logger,
     capsys: pytest.CaptureFixture[str],

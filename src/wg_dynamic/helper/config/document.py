@@ -7,7 +7,6 @@ command line, which win over the document, have been put over it.
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -38,6 +37,7 @@ from wg_dynamic.leases.terms import (
     Reservation,
 )
 from wg_dynamic.privsep.requests import MAX_ADDRESSES_PER_PEER
+from wg_dynamic.record import dataclass
 
 MAX_NEW_ADDRESSES: Final = 1_000_000
 """More new addresses in an hour than this is no limit."""
