@@ -1,6 +1,7 @@
 """wg-dynamic-client(8): keep a lease on a WireGuard interface."""
 
 import argparse
+import contextlib
 import sys
 
 from wg_dynamic import __version__
@@ -26,9 +27,11 @@ from wg_dynamic.helper.client import (
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.privsep.ledger import read_entries
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.wireguard.key import format_key
 
 PROGRAM = "wg-dynamic-client"
 DEFAULT_WAIT = 5.0
@@ -68,6 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("interface", help="the WireGuard interface, for example wg0")
     parser.add_argument("--stop", action="store_true", help="release the lease, undo it, and end")
     parser.add_argument(
+        "--applied", action="store_true", help="say what is set for the lease, one thing a line"
+    )
+    parser.add_argument(
         "--wait",
         type=_seconds,
         default=DEFAULT_WAIT,
@@ -95,6 +101,8 @@ def main(argv: list[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     require_root(PROGRAM)
     umask()
+    if arguments.applied:
+        return _show_applied(arguments.interface)
     if arguments.stop:
         return _stop(arguments.interface)
     name = arguments.interface
@@ -134,6 +142,18 @@ def _stop(name: str) -> int:
     return stop_daemon(
         PROGRAM, name, runtime, lambda: undo_leftovers(name, interfaces, runtime), release=True
     )
+
+
+def _show_applied(name: str) -> int:
+    """For wg-dynamic-quick: what must not be saved as the administrator's own."""
+    interfaces = RtnetlinkControl()
+    runtime = RuntimeDirectory(find_interface(interfaces, name).ifindex, role=ROLE)
+    for entry in read_entries(runtime.ledger):
+        key = [format_key(entry.public_key)] if entry.public_key else []
+        sys.stdout.write(" ".join([entry.kind, str(entry.prefix), *key]) + "\n")
+    with contextlib.suppress(OSError):  # a daemon's, if there is anything in it
+        runtime.path.rmdir()
+    return OK
 
 
 if __name__ == "__main__":

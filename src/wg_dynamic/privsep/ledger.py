@@ -212,25 +212,10 @@ class Ledger:
             raise LedgerError(msg) from error
 
     def _load(self) -> None:
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return
-        with open(descriptor, encoding="ascii", errors="backslashreplace", newline="\n") as file:
-            lines = file.read().split("\n")
-        for line in lines[:-1]:
-            sign, _, words = line.partition(" ")
-            try:
-                entry = parse_entry(words)
-            except ValueError:
-                sign = "?"
-            if sign == "+":
-                self._entries[entry] = None
-            elif sign == "-":
-                self._entries.pop(entry, None)
-            else:
-                self.damaged.append(line.removeprefix("? "))
-                _LOG.warning("%s: %r cannot be read: look what it set", self._path, line)
+        self._entries, damaged = _read(self._path)
+        for line in damaged:
+            self.damaged.append(line.removeprefix("? "))
+            _LOG.warning("%s: %r cannot be read: look what it set", self._path, line)
 
     def _rewrite(self) -> None:
         """Let a compact file take the place of the present one, which stays if that fails."""
@@ -258,6 +243,44 @@ class Ledger:
         self._unwritten = {}
         self._file, self._size, self._lines = descriptor, len(data), len(lines)
         self._unsynced = False
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """What a ledger has now, beside the helper that writes it; nothing when there is no file.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    try:
+        return [*_read(path)[0]]
+    except OSError as error:
+        msg = f"cannot read the ledger {path}: {error.strerror}"
+        raise LedgerError(msg) from error
+
+
+def _read(path: Path) -> tuple[dict[Entry, None], list[str]]:
+    """The entries in force, and the lines that are none."""
+    entries: dict[Entry, None] = {}
+    damaged = []
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return entries, damaged
+    with open(descriptor, encoding="ascii", errors="backslashreplace", newline="\n") as file:
+        lines = file.read().split("\n")
+    for line in lines[:-1]:
+        sign, _, words = line.partition(" ")
+        try:
+            entry = parse_entry(words)
+        except ValueError:
+            sign = "?"
+        if sign == "+":
+            entries[entry] = None
+        elif sign == "-":
+            entries.pop(entry, None)
+        else:
+            damaged.append(line)
+    return entries, damaged
 
 
 def _text(lines: Iterable[str]) -> bytes:

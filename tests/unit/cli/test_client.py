@@ -14,7 +14,7 @@ from wg_dynamic.cli import supervise
 from wg_dynamic.cli.client import main, make_parser
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
-from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, Entry, Ledger
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -156,6 +156,34 @@ def test_stop_stops_no_server(world: World, capsys: pytest.CaptureFixture[str]) 
     expected = f"no wg-dynamic-client to stop on wg0: wg-dynamic-server wg0 (PID {os.getpid()})"
     assert expected in capsys.readouterr().err
     server.release()
+
+
+# --- what is applied -------------------------------------------------------------------------
+
+
+def test_what_is_set_for_the_lease_is_shown_beside_a_running_daemon(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime = world.runtime()
+    assert runtime.lock("wg-dynamic-client wg0")
+    ledger = Ledger(runtime.ledger)
+    network = parse_prefix("10.44.0.0/24")
+    ledger.add(Entry(ALLOWED_IP, network, bytes(32)))
+    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.9/32")))
+    assert main(["--applied", "wg0"]) == 0
+    shown = f"allowed-ip 10.44.0.0/24 {'A' * 43}=\naddress 10.44.0.9/32\n"
+    assert capsys.readouterr().out == shown
+    ledger.close()
+    assert runtime.ledger.exists()
+    runtime.release()
+
+
+def test_where_nothing_is_set_nothing_is_shown_and_nothing_left(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--applied", "wg0"]) == 0
+    assert capsys.readouterr().out == ""
+    assert list(world.root.iterdir()) == []
 
 
 # --- keeping a lease -------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from wg_dynamic.privsep.ledger import (
     Ledger,
     LedgerError,
     parse_entry,
+    read_entries,
 )
 
 KEY = bytes(range(32))
@@ -392,3 +393,23 @@ def test_a_disk_that_fails_a_sync_is_told_and_asked_again(
     for _ in range(2):
         with pytest.raises(LedgerError, match="Input/output error"):
             ledger.sync()
+
+
+# --- beside the helper -------------------------------------------------------------------------
+
+
+def test_others_read_what_is_in_force_and_change_nothing(ledger: Ledger, path: Path) -> None:
+    ledger.add(address("10.0.0.1/32"), allowed_ip("10.0.0.0/24"))
+    ledger.remove(address("10.0.0.1/32"))
+    with path.open("ab") as file:
+        file.write(b"nonsense\n+ address 10.0.0.7/32")  # the last line is still being written
+    before = path.read_bytes()
+    assert read_entries(path) == [allowed_ip("10.0.0.0/24")]
+    assert path.read_bytes() == before
+
+
+def test_others_find_nothing_where_there_is_no_ledger(path: Path) -> None:
+    assert read_entries(path) == []
+    path.mkdir()
+    with pytest.raises(LedgerError, match="cannot read the ledger"):
+        read_entries(path)
