@@ -15,7 +15,11 @@ from wg_dynamic.cli import client, server, status
 PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server")}
 PARSERS = {"client": client.make_parser, "server": server.make_parser}
 
-ALL_PAGES = [*PAGES.values(), ROOT / "docs/man/wg-dynamic.toml.5"]  # its keys: test_operations.py
+ALL_PAGES = [
+    *PAGES.values(),
+    ROOT / "docs/man/wg-dynamic-quick.8",
+    ROOT / "docs/man/wg-dynamic.toml.5",  # its keys: test_operations.py
+]
 both = pytest.mark.parametrize("name", sorted(PAGES))
 
 
@@ -90,7 +94,7 @@ def test_formatters_have_nothing_to_say(page: Path, checker: list[str]) -> None:
 
 KNOWN = {
     *("Ar", "Bd", "Bl", "Cm", "Dd", "Dl", "Dt", "Dv", "Ed", "El", "Fl", "It", "Li", "Nm", "Op"),
-    *("Os", "Pa", "Pp", "Pq", "Sh", "Sq", "Ss", "Xr"),
+    *("Os", "Pa", "Pp", "Pq", "Ql", "Sh", "Sq", "Ss", "Xr"),
     "Nd",  # codespell:ignore nd
 }
 """Of mdoc(7), what these pages use."""

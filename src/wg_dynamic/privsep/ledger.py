@@ -261,7 +261,7 @@ def read_entries(path: Path) -> list[Entry]:
 def _read(path: Path) -> tuple[dict[Entry, None], list[str]]:
     """The entries in force, and the lines that are none."""
     entries: dict[Entry, None] = {}
-    damaged = []
+    damaged: list[str] = []
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
