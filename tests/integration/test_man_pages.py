@@ -94,7 +94,7 @@ def test_formatters_have_nothing_to_say(page: Path, checker: list[str]) -> None:
 
 KNOWN = {
     *("Ar", "Bd", "Bl", "Cm", "Dd", "Dl", "Dt", "Dv", "Ed", "El", "Fl", "It", "Li", "Nm", "Op"),
-    *("Os", "Pa", "Pp", "Pq", "Ql", "Sh", "Sq", "Ss", "Xr"),
+    *("Os", "Pa", "Pp", "Pq", "Ql", "Sh", "Sq", "Ss", "Sx", "Xr"),
     "Nd",  # codespell:ignore nd
 }
 """Of mdoc(7), what these pages use."""

@@ -10,8 +10,24 @@ from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.checks import checked_terms
 from wg_dynamic.helper.config.document import ServerConfig, parse_config
 from wg_dynamic.helper.config.file import default_path
+from wg_dynamic.leases.push import (
+    MAX_DNS_SEARCH,
+    MAX_DNS_SERVERS,
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_ROUTES,
+    MAX_TOLD_ROUTES,
+    MIN_MTU,
+    Push,
+)
 from wg_dynamic.leases.terms import INFINITE
-from wg_dynamic.privsep.requests import MAX_EXCLUSIONS, MAX_POOLS, MAX_RESERVATIONS
+from wg_dynamic.privsep.requests import (
+    MAX_EXCLUSIONS,
+    MAX_POOLS,
+    MAX_PUSHED_PEERS,
+    MAX_PUSHED_ROUTES,
+    MAX_RESERVATIONS,
+)
 
 GUIDE = (ROOT / "docs/operations.md").read_text()
 PAGE = (ROOT / "docs/man/wg-dynamic.toml.5").read_text()
@@ -34,6 +50,8 @@ def test_the_commented_example_has_every_key_that_there_is() -> None:
     pool = config.pools[0]
     assert None not in (pool.lease_time, pool.network_length)
     assert pool.excluded
+    for push in (config.push, pool.push, config.peers[0].push):
+        assert None not in [getattr(push, field.name) for field in fields(Push)]
     assert default.database is None
 
 
@@ -49,7 +67,9 @@ def test_the_example_of_errors_shows_what_is_said() -> None:
 def test_the_manual_s_example_can_be_used_as_it_is() -> None:
     (example,) = re.findall(r"^\.Sh EXAMPLES\n\.Bd .*?\n(.*?)^\.Ed$", PAGE, re.M | re.S)
     config = parse_config(example, "example")
-    assert len(checked_terms(config).pools) == 2
+    terms = checked_terms(config)
+    assert len(terms.pools) == 2
+    assert (len(terms.push.routes or ()), terms.peers[0].push.routes) == (2, ())
     wrong = example.replace("exclude", "exlude")  # codespell:ignore exlude
     path = default_path("wg0")
     with pytest.raises(UsageError) as caught:
@@ -59,22 +79,32 @@ def test_the_manual_s_example_can_be_used_as_it_is() -> None:
 
 
 def test_the_manual_describes_every_key_and_none_that_is_not_there() -> None:
-    wrong = "x = 1\n[[pool]]\nx = 1\n[[reservation]]\nx = 1\n"
+    wrong = "x = 1\n[dns]\nx = 1\n[[pool]]\nx = 1\n[[peer]]\nx = 1\n[[reservation]]\nx = 1\n"
     with pytest.raises(UsageError) as caught:
         parse_config(wrong, "example")
     told = re.findall(r"Expected any of (.*)", str(caught.value))
     tables = {
         title: set(re.findall(r"^\.It Cm (\w+) No =", text, re.M))
-        for title, text in re.findall(r"^\.Ss (\w+)\n(.*?)(?=^\.S[sh] )", PAGE, re.M | re.S)
+        for title, text in re.findall(r"^\.Ss ([^\n]+)\n(.*?)(?=^\.S[sh] )", PAGE, re.M | re.S)
     }
-    reservation, pool, settings = (set(keys.split(", ")) for keys in told)
+    reservation, peer, pool, dns, settings = (set(keys.split(", ")) for keys in told)
+    pushes = {"routes", "mtu", "dns"}
     assert tables == {
-        "Settings": settings - {"pool", "reservation"},
-        "Pools": pool,
+        "Settings": settings - {"pool", "reservation", "peer"} - pushes,
+        "Pools": pool - pushes,
         "Reservations": reservation,
+        "Peers": peer - pushes,
+        "Pushed configuration": pushes,
     }
+    assert settings & pool & peer == pushes
+    (described,) = re.findall(r"^\.It Cm dns No = (.*)", PAGE, re.M)
+    assert set(re.findall(r"(\w+) =", described)) == dns == {"servers", "search"}
 
 
 def test_the_manual_s_limits_are_those_of_the_program() -> None:
-    for number in (MAX_POOLS, MAX_EXCLUSIONS, MAX_RESERVATIONS):
+    for number in (MAX_POOLS, MAX_EXCLUSIONS, MAX_RESERVATIONS, MAX_ROUTES, MAX_PUSHED_PEERS):
         assert f"At most {number}" in PAGE
+    assert f"{MAX_PUSHED_ROUTES} in all lists, and {MAX_TOLD_ROUTES} for any one client" in PAGE
+    assert f"{MIN_MTU} to {MAX_MTU} bytes" in PAGE
+    assert f"metric, 0 to {MAX_METRIC}," in PAGE
+    assert f"at most {MAX_DNS_SERVERS}, and search domains, at most {MAX_DNS_SEARCH}" in PAGE

@@ -1,5 +1,6 @@
 """Any document either loads or is refused, and nothing else happens; ranges mean what they say."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -11,11 +12,13 @@ from wg_dynamic.address import format_address
 from wg_dynamic.errors import ConfigError, UsageError
 from wg_dynamic.helper.config.checks import checked_terms
 from wg_dynamic.helper.config.document import ServerConfig, parse_config
-from wg_dynamic.helper.config.values import parse_range, read_range
+from wg_dynamic.helper.config.values import parse_range, read_domain, read_range
+from wg_dynamic.leases.push import MAX_DOMAIN_LENGTH
 from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.privsep.codec import MessageCodec
 from wg_dynamic.privsep.requests import SERVER_REPLIES, ServerStart
 from wg_dynamic.privsep.terms import join_terms, terms_parts, without_parts
+from wg_dynamic.protocol.values import parse_domain
 from wg_dynamic.wireguard.key import format_key
 
 CODEC = MessageCodec(SERVER_REPLIES)
@@ -54,6 +57,7 @@ WORDS = st.sampled_from(
         *("lease_time", "min_lease_time", "max_lease_time", "addresses_per_peer", "exclude"),
         *("max_new_addresses", "grace_time", "quarantine_time", "database", "user", "network"),
         *("network_length", "name", "public_key", "addresses", "pool", "reservation"),
+        *("routes", "metric", "dns", "servers", "search", "mtu", "peer", "[dns]", "[[peer]]"),
         *("[[pool]]", "[[reservation]]", "=", ",", ".", "[", "]", "{", "}", '"', "'", "\n", " "),
         *("#", "0x", "1e9", "nan", "true", "60", "'1h'", "'infinite'", "'10.44.0.0/24'"),
         *("'10.44.0.7'", "1979-05-27", "-1", "9" * 5000),
@@ -73,11 +77,14 @@ QUOTED = (
     ADDRESSES.map(str)
     | st.ip_addresses(network="10.44.0.0/24").map(str)
     | st.sampled_from(["10.44.0.0/24", "fd00:44::/64", "10.44.0.1-10.44.0.9", "1h", "7d", "x"])
-    | st.just("infinite")
+    | st.sampled_from(["infinite", "corp.example", "0.0.0.0/0", "::/0", "fd00:20::/48"])
     | st.binary(min_size=32, max_size=32).map(format_key)
     | st.text("abc0123456789./:-= ", max_size=20)
 ).map(lambda text: f'"{text}"')
-SCALARS = NUMBERS | QUOTED | st.sampled_from(["true", "1.5", "inf", "nan", "07:32:00", "{ a = 1 }"])
+SIMPLE = NUMBERS | QUOTED | st.sampled_from(["true", "1.5", "inf", "nan", "07:32:00", "{ a = 1 }"])
+SCALARS = SIMPLE | st.dictionaries(
+    st.sampled_from(["network", "metric", "servers", "search", "x"]), SIMPLE, max_size=2
+).map(lambda pairs: f"{{ {', '.join(f'{key} = {value}' for key, value in pairs.items())} }}")
 VALUES = SCALARS | st.lists(SCALARS, max_size=4).map(lambda items: f"[{', '.join(items)}]")
 
 
@@ -88,22 +95,64 @@ def tables(*keys: str) -> st.SearchStrategy[str]:
 
 TOP = tables(
     *("lease_time", "min_lease_time", "max_lease_time", "addresses_per_peer", "max_new_addresses"),
-    *("grace_time", "quarantine_time", "database", "user"),
+    *("grace_time", "quarantine_time", "database", "user", "routes", "mtu", "dns"),
 )
-POOLS = tables("network", "lease_time", "network_length", "exclude")
+POOLS = tables("network", "lease_time", "network_length", "exclude", "routes", "mtu", "dns")
+PEERS = tables("name", "public_key", "routes", "mtu", "dns")
 RESERVATIONS = tables("name", "public_key", "addresses", "lease_time")
 
 
 @settings(max_examples=500, deadline=None)
-@given(TOP, st.lists(POOLS, max_size=3), st.lists(RESERVATIONS, max_size=3))
+@given(
+    TOP,
+    st.lists(POOLS, max_size=3),
+    st.lists(RESERVATIONS, max_size=3),
+    st.lists(PEERS, max_size=3),
+)
 def test_any_toml_document_loads_or_is_refused(
-    top: str, pools: list[str], reservations: list[str]
+    top: str, pools: list[str], reservations: list[str], peers: list[str]
 ) -> None:
-    try_to_load(
+    terms = try_to_load(
         top
+        + "".join(f"[[peer]]\n{peer}" for peer in peers)
         + "".join(f"[[pool]]\n{pool}" for pool in pools)
         + "".join(f"[[reservation]]\n{one}" for one in reservations)
     )
+    if terms is not None:
+        check_that_it_travels(terms)
+
+
+ROUTES = st.ip_addresses(v=4, network="10.64.0.0/10") | st.just("0.0.0.0/0")
+SERVERS = st.ip_addresses(network="10.44.0.0/24") | st.ip_addresses(network="fd00:44::/64")
+
+
+def quoted(value: object) -> str:
+    return f'"{value}"'
+
+
+def a_list(items: Iterable[object]) -> str:
+    return f"[{', '.join(str(item) for item in items)}]"
+
+
+@st.composite
+def pushed(draw: st.DrawFn) -> list[str]:
+    """Lines of one level that say what clients are told."""
+    lines = [f"mtu = {draw(st.integers(1280, 65535))}"] if draw(st.booleans()) else []
+    if draw(st.booleans()):
+        routes = list(map(quoted, draw(st.lists(ROUTES, max_size=4, unique=True))))
+        for number in range(draw(st.integers(0, len(routes)))):
+            metric = draw(st.integers(0, (1 << 32) - 1))
+            routes[number] = f"{{ network = {routes[number]}, metric = {metric} }}"
+        lines.append(f"routes = {a_list(routes)}")
+    if draw(st.booleans()):
+        servers = draw(st.lists(SERVERS, max_size=8, unique=True))
+        names = draw(st.lists(st.from_regex(r"[a-z0-9]{1,63}", fullmatch=True), unique=True))
+        lines.append(f"dns.servers = {a_list(map(quoted, servers))}")
+        lines.append(f"dns.search = {a_list(map(quoted, names[:16]))}")
+    return lines
+
+
+PUSHED = pushed()
 
 
 @st.composite
@@ -113,8 +162,9 @@ def documents(draw: st.DrawFn) -> tuple[str, int, int]:
     low, middle, high = sorted(draw(st.tuples(*[st.integers(60, 31_536_000)] * 3)))
     lines = [f"lease_time = {middle}", f"min_lease_time = {low}", f"max_lease_time = '{high}s'"]
     excluded = 0
+    lines += draw(PUSHED)
     for pool in pools:
-        lines += ["[[pool]]", f'network = "10.{pool}.0.0/16"']
+        lines += ["[[pool]]", f'network = "10.{pool}.0.0/16"', *draw(PUSHED)]
         if draw(st.booleans()):
             lines.append(f"lease_time = {draw(st.integers(low, high))}")
         ranges = draw(st.lists(st.tuples(*[st.integers(0, 999)] * 2).map(sorted), max_size=5))
@@ -131,6 +181,8 @@ def documents(draw: st.DrawFn) -> tuple[str, int, int]:
         lines.append(f'public_key = "{format_key(number.to_bytes(32))}"')
         if draw(st.booleans()):
             lines.append("lease_time = 'infinite'")
+    for number in range(draw(st.integers(0, 3))):
+        lines += ["[[peer]]", f'public_key = "{format_key(number.to_bytes(32))}"', *draw(PUSHED)]
     return "\n".join(lines), excluded, len(hosts)
 
 
@@ -187,3 +239,16 @@ def test_the_error_is_one_that_every_caller_knows() -> None:
     assert issubclass(UsageError, ConfigError)
     assert try_to_load("x = 1") is None
     assert try_to_load("") == replace(ServerConfig().terms())
+
+
+@settings(max_examples=300)
+@given(st.text("abC019.-_ \u212a\u00e9", max_size=300) | st.text(max_size=30))
+def test_a_domain_is_what_the_protocol_takes_for_one(text: str) -> None:
+    try:
+        expected = parse_domain(text, MAX_DOMAIN_LENGTH) if text.isascii() else None
+    except ValueError:
+        expected = None
+    try:
+        assert read_domain(text) == expected
+    except ValueError:
+        assert expected is None

@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.push import (
+    MAX_DOMAIN_LENGTH,
+    MAX_METRIC,
+    MAX_MTU,
+    MIN_MTU,
+    SILENT,
+    Push,
+    PushedRoute,
+)
 from wg_dynamic.leases.terms import (
     INFINITE,
     MAX_LEASE_TIME,
     AddressRange,
     LeaseTerms,
+    PeerTerms,
     PoolTerms,
     Reservation,
 )
@@ -42,6 +52,7 @@ from wg_dynamic.privsep.requests import (
     Failed,
     Fatal,
     Finding,
+    LevelPush,
     LinkState,
     NextPeers,
     PeerInfo,
@@ -100,11 +111,28 @@ RANGES = st.builds(
 )
 
 
+PUSHES = st.builds(
+    Push,
+    st.none()
+    | tuples(
+        st.builds(
+            PushedRoute,
+            PREFIXES.map(Prefix.network),
+            st.none() | st.integers(0, MAX_METRIC),
+        )
+    ),
+    st.none() | tuples(ADDRESSES),
+    st.none() | tuples(st.text("ab.", min_size=1, max_size=MAX_DOMAIN_LENGTH)),
+    st.none() | st.integers(MIN_MTU, MAX_MTU),
+)
+
+
 @st.composite
 def pools(draw: st.DrawFn) -> PoolTerms:
     network = draw(PREFIXES).network()
     length = draw(st.none() | st.integers(1, len(network.packed) * 8))
-    return PoolTerms(Pool(network), draw(st.none() | TIMES), length, draw(tuples(RANGES)))
+    push = draw(st.just(SILENT) | PUSHES)
+    return PoolTerms(Pool(network), draw(st.none() | TIMES), length, draw(tuples(RANGES)), push)
 
 
 @st.composite
@@ -119,6 +147,8 @@ def terms(draw: st.DrawFn) -> LeaseTerms:
         max_new_addresses=draw(st.integers(1, 1000)),
         grace_time=draw(TIMES),
         quarantine_time=draw(TIMES),
+        push=draw(st.just(SILENT) | PUSHES),
+        peers=draw(tuples(st.builds(PeerTerms, KEYS, PUSHES))),
     )
 
 
@@ -147,6 +177,8 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
             )
         ),
         st.booleans(),
+        tuples(st.builds(LevelPush, st.none() | st.integers(0, MAX_POOLS - 1), PUSHES)),
+        tuples(st.builds(PeerTerms, KEYS, PUSHES)),
     ),
     Peers: st.builds(
         Peers,

@@ -100,6 +100,11 @@ def _unusable(prefix: Prefix) -> str:
     return ""
 
 
+def why_unreachable(prefix: Prefix) -> str:
+    """Why nothing is ever reached there: all of it is loopback, link-local, multicast, …."""
+    return next((reason for network, reason in _NEVER_LEASED if network.covers(prefix)), "")
+
+
 def is_leasable(address: bytes) -> bool:
     """Whether an address could be anybody's at all: not loopback, link-local, multicast, …."""
     return not is_link_local(address) and not _unusable(Prefix(address, len(address) * 8))

@@ -1,4 +1,4 @@
-"""What a server leases by: pools with their settings, reservations, limits. Pure values.
+"""What a server leases by: pools with their settings, reservations, limits, pushes. Pure values.
 
 The helper reads them from the command line and the configuration file, checks them and hands them
 to the network process; neither changes them afterwards. Times are seconds.
@@ -8,6 +8,7 @@ from math import inf
 from typing import Final
 
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.push import SILENT, Push
 from wg_dynamic.record import dataclass
 
 INFINITE: Final = inf
@@ -51,6 +52,8 @@ class PoolTerms:
     """Prefix length of the on-link network that clients are told; None: the pool's own."""
     excluded: tuple[AddressRange, ...] = ()
     """Never leased, but to the peer that has a reservation there."""
+    push: Push = SILENT
+    """What clients with a lease of this pool are told besides; routes of its family only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ class Reservation:
     addresses: tuple[bytes, ...]
     lease_time: float | None = None
     """None: as the pool's; INFINITE is allowed here alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTerms:
+    """What one peer is told, wherever its leases are from."""
+
+    public_key: bytes
+    push: Push
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,9 @@ class LeaseTerms:
     """For how long an ended address is given to nobody else, even when the pool is full."""
     quarantine_time: float = DEFAULT_QUARANTINE_TIME
     """For how long a declined address is given to nobody."""
+    push: Push = SILENT
+    """What every client is told besides its addresses."""
+    peers: tuple[PeerTerms, ...] = ()
 
     def reserved_for(self) -> dict[bytes, bytes]:
         """Each reserved address, and the public key that gets it."""

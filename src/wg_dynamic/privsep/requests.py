@@ -6,11 +6,22 @@ helper/client.py); what is not in these tuples cannot be asked.
 """
 
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix
+from wg_dynamic.leases.push import (
+    MAX_DNS_SEARCH,
+    MAX_DNS_SERVERS,
+    MAX_DOMAIN_LENGTH,
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_ROUTES,
+    MIN_MTU,
+    Push,
+)
 from wg_dynamic.leases.terms import (
     INFINITE,
     MAX_LEASE_TIME,
     AddressRange,
     LeaseTerms,
+    PeerTerms,
     PoolTerms,
     Reservation,
 )
@@ -33,12 +44,18 @@ MAX_POOLS = 256
 MAX_EXCLUSIONS = 65536
 MAX_RESERVATIONS = 65536
 """Of one server, all pools together."""
+MAX_PUSHED_PEERS = 65536
+"""Peers that are told something of their own."""
+MAX_PUSHED_ROUTES = 65536
+"""Routes of one server, all levels together."""
 MAX_ADDRESSES_PER_PEER = 8
 """Of each family: what fits into one ApplyLease."""
 MAX_PART_EXCLUSIONS = 1000
 """Exclusions in one TermsPart, at 48 bytes."""
 MAX_PART_RESERVATIONS = 150
 """Reservations in one TermsPart, at 369 bytes at the most."""
+MAX_PART_PUSHES = 800
+"""Levels in one TermsPart, those of peers included, at 67 bytes besides their lists."""
 
 
 def _check(value: bool, text: str) -> None:
@@ -127,7 +144,8 @@ class ServerStart:
     interface: str
     ifindex: int
     terms: LeaseTerms
-    """As sent, without exclusions and reservations: those are asked for (privsep/terms.py)."""
+    """As sent, without exclusions, reservations and what clients are told besides: those are asked
+    for (privsep/terms.py)."""
     own: tuple[bytes, ...]
     """The hub's own addresses inside the pools."""
     database: str
@@ -147,6 +165,7 @@ class ServerStart:
         per_peer = terms.addresses_per_peer
         _check(0 < per_peer <= MAX_ADDRESSES_PER_PEER, f"{per_peer} addresses for each peer")
         _check(terms.max_new_addresses > 0, f"{terms.max_new_addresses} new addresses")
+        _check_push(terms.push)
         for address in self.own:
             _check_address(address)
 
@@ -160,6 +179,30 @@ class Exclusion:
     addresses: AddressRange
 
 
+def _check_push(push: Push) -> None:
+    routes, servers, search = push.routes or (), push.servers or (), push.search or ()
+    _check(len(routes) <= MAX_ROUTES, f"{len(routes)} routes")
+    for route in routes:
+        _check(route.network.network() == route.network, f"{route.network} has host bits set")
+        metric = route.metric
+        _check(metric is None or 0 <= metric <= MAX_METRIC, f"metric {metric}")
+    _check(len(servers) <= MAX_DNS_SERVERS, f"{len(servers)} name servers")
+    for server in servers:
+        _check_address(server)
+    _check(len(search) <= MAX_DNS_SEARCH, f"{len(search)} search domains")
+    _check(all(0 < len(one) <= MAX_DOMAIN_LENGTH for one in search), "search domain's length")
+    _check(push.mtu is None or MIN_MTU <= push.mtu <= MAX_MTU, f"MTU {push.mtu}")
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPush:
+    """What the level for all, or of a pool, says that clients are told."""
+
+    pool: int | None
+    """Its place in ServerStart's terms; None: for all."""
+    push: Push
+
+
 @dataclass(frozen=True, slots=True)
 class TermsPart:
     """A part of the answer to ReadTerms."""
@@ -167,6 +210,8 @@ class TermsPart:
     exclusions: tuple[Exclusion, ...]
     reservations: tuple[Reservation, ...]
     last: bool
+    levels: tuple[LevelPush, ...] = ()
+    peers: tuple[PeerTerms, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse too much, and what makes no sense (ValueError)."""
@@ -178,6 +223,14 @@ class TermsPart:
             _check_address(exclusion.addresses.first)
         for one in self.reservations:
             _check_reservation(one)
+        count = len(self.levels) + len(self.peers)
+        _check(count <= MAX_PART_PUSHES, f"{count} levels")
+        for level in self.levels:
+            _check(level.pool is None or 0 <= level.pool < MAX_POOLS, f"pool number {level.pool}")
+            _check_push(level.push)
+        for peer in self.peers:
+            _check(len(peer.public_key) == KEY_SIZE, "public key is not 32 bytes")
+            _check_push(peer.push)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from wg_dynamic.leases.pool import (
     Pool,
     is_leasable,
     parse_pool,
+    why_unreachable,
 )
 
 
@@ -122,3 +123,25 @@ def test_an_address_is_leased_by_the_pool_that_has_it_among_those_to_lease() -> 
         ("10.0.0.3", [False, False]),
     ):
         assert [pool.leases(parse_address(text)) for pool in pools] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0.0.0.0/0", ""),
+        ("::/0", ""),
+        ("0.0.0.0/1", ""),
+        ("10.0.0.0/8", ""),
+        ("192.0.2.7/32", ""),
+        ("2000::/3", ""),
+        ("127.0.0.0/8", "is loopback"),
+        ("127.9.0.0/16", "is loopback"),
+        ("169.254.0.0/17", "is link-local"),
+        ("224.0.0.0/4", "is multicast or reserved"),
+        ("fe80::/64", "is link-local"),
+        ("ff02::1/128", "is multicast"),
+        ("::/128", "is the unspecified address"),
+    ],
+)
+def test_nothing_is_reached_where_all_of_a_network_is_nobodys(text: str, reason: str) -> None:
+    assert why_unreachable(parse_prefix(text)) == reason

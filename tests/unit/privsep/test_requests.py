@@ -8,11 +8,23 @@ import pytest
 
 from wg_dynamic.address import Prefix, host_prefix, parse_address, parse_prefix
 from wg_dynamic.leases.pool import Pool, parse_pool
+from wg_dynamic.leases.push import (
+    MAX_DNS_SEARCH,
+    MAX_DNS_SERVERS,
+    MAX_DOMAIN_LENGTH,
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_ROUTES,
+    MIN_MTU,
+    Push,
+    PushedRoute,
+)
 from wg_dynamic.leases.terms import (
     INFINITE,
     MAX_LEASE_TIME,
     AddressRange,
     LeaseTerms,
+    PeerTerms,
     PoolTerms,
     Reservation,
 )
@@ -24,6 +36,7 @@ from wg_dynamic.privsep.requests import (
     MAX_ADDRESSES_PER_PEER,
     MAX_CHANGES,
     MAX_PART_EXCLUSIONS,
+    MAX_PART_PUSHES,
     MAX_PART_RESERVATIONS,
     MAX_PEERS_PREFIXES,
     MAX_POOLS,
@@ -39,6 +52,7 @@ from wg_dynamic.privsep.requests import (
     Changed,
     Exclusion,
     Fatal,
+    LevelPush,
     PeerInfo,
     Peers,
     Refusal,
@@ -181,6 +195,7 @@ def test_terms_may_be_what_an_administrator_asks_for() -> None:
         (replace(TERMS, addresses_per_peer=0), "0 addresses for each peer"),
         (replace(TERMS, addresses_per_peer=MAX_ADDRESSES_PER_PEER + 1), "9 addresses"),
         (replace(TERMS, max_new_addresses=0), "0 new addresses"),
+        (replace(TERMS, push=Push(mtu=1279)), "MTU 1279"),
     ],
 )
 def test_terms_that_make_no_sense_are_none(terms: LeaseTerms, complaint: str) -> None:
@@ -235,6 +250,60 @@ def test_a_part_that_makes_no_sense_is_none(
     reservations = (made,) if isinstance(made, Reservation) else ()
     with pytest.raises(ValueError, match=complaint):
         TermsPart(exclusions, reservations, last=True)
+
+
+ROUTE = PushedRoute(parse_prefix("10.20.0.0/16"))
+SEARCH = "x" * MAX_DOMAIN_LENGTH
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        Push(),
+        Push((), (), ()),
+        Push((ROUTE,) * MAX_ROUTES, (ADDRESS,) * MAX_DNS_SERVERS, (SEARCH,) * MAX_DNS_SEARCH),
+        Push((replace(ROUTE, metric=0), replace(ROUTE, metric=MAX_METRIC)), mtu=MIN_MTU),
+        Push(mtu=MAX_MTU),
+    ],
+)
+def test_what_clients_are_told_may_be_much(push: Push) -> None:
+    TermsPart((), (), last=True, levels=(LevelPush(None, push), LevelPush(255, push)))
+    TermsPart((), (), last=True, peers=(PeerTerms(b"k" * 32, push),))
+
+
+@pytest.mark.parametrize(
+    ("push", "complaint"),
+    [
+        (Push((ROUTE,) * (MAX_ROUTES + 1)), "257 routes"),
+        (Push((PushedRoute(parse_prefix("10.20.0.1/16")),)), "10.20.0.1/16 has host bits set"),
+        (Push((replace(ROUTE, metric=-1),)), "metric -1"),
+        (Push((replace(ROUTE, metric=MAX_METRIC + 1),)), "metric 4294967296"),
+        (Push(servers=(ADDRESS,) * (MAX_DNS_SERVERS + 1)), "9 name servers"),
+        (Push(servers=(bytes(5),)), "address of 5 bytes"),
+        (Push(search=("a",) * (MAX_DNS_SEARCH + 1)), "17 search domains"),
+        (Push(search=("",)), "search domain's length"),
+        (Push(search=(SEARCH + "x",)), "search domain's length"),
+        (Push(mtu=MIN_MTU - 1), "MTU 1279"),
+        (Push(mtu=MAX_MTU + 1), "MTU 65536"),
+    ],
+)
+def test_what_clients_cannot_be_told_is_refused(push: Push, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        TermsPart((), (), last=True, levels=(LevelPush(None, push),))
+    with pytest.raises(ValueError, match=complaint):
+        TermsPart((), (), last=True, peers=(PeerTerms(b"k" * 32, push),))
+
+
+def test_levels_are_of_pools_and_peers() -> None:
+    for pool in (-1, MAX_POOLS):
+        with pytest.raises(ValueError, match=f"pool number {pool}"):
+            TermsPart((), (), last=True, levels=(LevelPush(pool, Push()),))
+    with pytest.raises(ValueError, match="not 32 bytes"):
+        TermsPart((), (), last=True, peers=(PeerTerms(b"k" * 31, Push()),))
+    level, peer = LevelPush(0, Push()), PeerTerms(b"k" * 32, Push())
+    TermsPart((), (), last=True, levels=(level,), peers=(peer,) * (MAX_PART_PUSHES - 1))
+    with pytest.raises(ValueError, match=f"{MAX_PART_PUSHES + 1} levels"):
+        TermsPart((), (), last=True, levels=(level,), peers=(peer,) * MAX_PART_PUSHES)
 
 
 @pytest.mark.parametrize("kind", [Report, Fatal])

@@ -7,20 +7,33 @@ from dataclasses import replace
 
 import pytest
 
+from wg_dynamic.address import Prefix
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.push import (
+    MAX_DNS_SEARCH,
+    MAX_DNS_SERVERS,
+    MAX_DOMAIN_LENGTH,
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_ROUTES,
+    Push,
+    PushedRoute,
+)
+from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PeerTerms, PoolTerms, Reservation
 from wg_dynamic.privsep import terms as module
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError, MessageCodec
 from wg_dynamic.privsep.requests import (
     MAX_ADDRESSES_PER_PEER,
     MAX_PART_EXCLUSIONS,
+    MAX_PART_PUSHES,
     MAX_PART_RESERVATIONS,
     MAX_POOLS,
     SERVER_REPLIES,
     SERVER_REQUESTS,
     Changed,
     Exclusion,
+    LevelPush,
     ReadTerms,
     ServerStart,
     Stop,
@@ -78,6 +91,71 @@ def test_the_largest_messages_fit() -> None:
     codec.encode(TermsPart((Exclusion(1, a_range(1)),) * MAX_PART_EXCLUSIONS, (), last=True))
     pool = PoolTerms(parse_pool("fd00::/64"), 3600.0, 64)
     codec.encode(ServerStart("wg0", 1, LeaseTerms((pool,) * MAX_POOLS), (), "/x" * 2000))
+
+
+LARGEST = Push(
+    (PushedRoute(Prefix(bytes(16), 0), MAX_METRIC),) * MAX_ROUTES,
+    (bytes(16),) * MAX_DNS_SERVERS,
+    ("x" * MAX_DOMAIN_LENGTH,) * MAX_DNS_SEARCH,
+    MAX_MTU,
+)
+
+
+@pytest.mark.parametrize(
+    ("push", "peers", "parts"),
+    [
+        (Push(), 0, 1),
+        (Push(mtu=1420), 0, 2),
+        (Push(()), MAX_PART_PUSHES - 3, 2),
+        (Push(()), MAX_PART_PUSHES - 2, 3),
+        (LARGEST, 1, 2),
+        (LARGEST, 2, 2),
+        (LARGEST, 100, 22),
+    ],
+)
+def test_what_clients_are_told_is_taken_apart_too(push: Push, peers: int, parts: int) -> None:
+    """Whatever its size, each message fits, and is not sent for a little only."""
+    codec = MessageCodec(SERVER_REPLIES)
+    terms = LeaseTerms(
+        tuple(PoolTerms(parse_pool(text), push=push) for text in ("fd00::/64", "fd01::/64")),
+        push=push,
+        peers=tuple(PeerTerms(number.to_bytes(32), push) for number in range(peers)),
+    )
+    bare, made = without_parts(terms), list(terms_parts(terms))
+    assert bare == LeaseTerms(tuple(PoolTerms(pool.pool) for pool in terms.pools))
+    assert len(made) == parts
+    received = [codec.decode(codec.encode(part)) for part in made]
+    assert join_terms(bare, received) == terms  # type: ignore[arg-type]
+
+
+def test_many_peers_that_are_told_little_come_in_few_parts() -> None:
+    push = Push((PushedRoute(Prefix(bytes(4), 8)),))
+    peers = tuple(PeerTerms(number.to_bytes(32), push) for number in range(1 + 2 * MAX_PART_PUSHES))
+    made = list(terms_parts(LeaseTerms((), peers=peers)))
+    assert len(made) < 6
+    assert sum(len(part.peers) for part in made) == len(peers)
+
+
+def test_a_level_in_no_pool_is_refused() -> None:
+    part = TermsPart((), (), last=True, levels=(LevelPush(2, Push()),))
+    with pytest.raises(ChannelError, match="a level in pool 2, expected one of 2"):
+        join_terms(without_parts(a_terms(0, 0)), [part])
+
+
+@pytest.mark.parametrize(("limit", "count"), [("MAX_PUSHED_PEERS", 3), ("MAX_PUSHED_ROUTES", 8)])
+def test_what_clients_are_told_has_an_end(
+    monkeypatch: pytest.MonkeyPatch, limit: str, count: int
+) -> None:
+    push = Push((PushedRoute(Prefix(bytes(4), 8)),) * 2)
+    peers = tuple(PeerTerms(bytes([number]) * 32, push) for number in range(3))
+    terms = LeaseTerms((), push=push, peers=peers)
+    parts = [TermsPart((), (), last=False, peers=(peer,)) for peer in peers[1:]]
+    parts += terms_parts(replace(terms, peers=peers[:1]))
+    monkeypatch.setattr(module, limit, count)
+    assert len(join_terms(without_parts(terms), parts).peers) == 3
+    monkeypatch.setattr(module, limit, count - 1)
+    with pytest.raises(ChannelError, match=r"more than .* routes or .* peers"):
+        join_terms(without_parts(terms), parts)
 
 
 def test_an_exclusion_in_no_pool_is_refused() -> None:

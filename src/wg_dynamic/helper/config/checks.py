@@ -1,20 +1,34 @@
 """Whether the values of a configuration go together. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.helper.config.document import Problems, ServerConfig
 from wg_dynamic.helper.config.values import last_address
+from wg_dynamic.leases.push import (
+    MAX_DNS_SEARCH,
+    MAX_DNS_SERVERS,
+    MAX_ROUTES,
+    MAX_TOLD_ROUTES,
+    Push,
+)
 from wg_dynamic.leases.space import Space
 from wg_dynamic.leases.terms import INFINITE, AddressRange, LeaseTerms, PoolTerms, Reservation
-from wg_dynamic.privsep.requests import MAX_EXCLUSIONS, MAX_POOLS, MAX_RESERVATIONS
+from wg_dynamic.privsep.requests import (
+    MAX_EXCLUSIONS,
+    MAX_POOLS,
+    MAX_PUSHED_PEERS,
+    MAX_PUSHED_ROUTES,
+    MAX_RESERVATIONS,
+)
 
 
 def checked_terms(config: ServerConfig) -> LeaseTerms:
     """What a configuration means to lease by. Raises UsageError that tells all that is wrong."""
     terms = config.terms()
     problems = Problems(config.source)
-    for text in complaints(terms, config.names):
+    for text in (*complaints(terms, config.names), *push_complaints(terms, config.peer_names)):
         problems.add(text)
     problems.raise_any()
     return terms
@@ -139,8 +153,12 @@ class _Networks:
 
 def reservation_label(number: int, names: Sequence[str]) -> str:
     """How messages call a reservation: as it is counted in the file, and its name if it has one."""
+    return _label("reservation", number, names)
+
+
+def _label(table: str, number: int, names: Sequence[str]) -> str:
     name = names[number] if number < len(names) else ""
-    return f"[[reservation]] {number + 1}" + (f" ({name})" if name else "")
+    return f"[[{table}]] {number + 1}" + (f" ({name})" if name else "")
 
 
 def _about_reservations(terms: LeaseTerms, names: Sequence[str]) -> Iterator[str]:
@@ -183,3 +201,71 @@ def _about_reservation(one: Reservation, terms: LeaseTerms) -> Iterator[str]:
                 f"{sizes.count(size)} {family} addresses, expected at most addresses_per_peer"
                 f" ({terms.addresses_per_peer})"
             )
+
+
+# --- what clients are told -----------------------------------------------------------------------
+
+
+def push_complaints(terms: LeaseTerms, names: Sequence[str] = ()) -> Iterator[str]:
+    """What does not go together of what clients are told.
+
+    Args:
+        terms: pools that are the networks of the interface say nothing, so they need not be there.
+        names: of the peers.
+    """
+    yield from _about_push(terms.push)
+    for pool in terms.pools:
+        network = pool.pool.network
+        yield from (f"pool {network}: {text}" for text in _about_push(pool.push))
+        for route in pool.push.routes or ():
+            if route.network.is_ipv4 is not network.is_ipv4:
+                yield (
+                    f"pool {network}: routes has {route.network}, which goes with a lease of the"
+                    " other family: move it to a pool of that family, or before the first table"
+                )
+    keys: dict[bytes, str] = {}
+    for number, peer in enumerate(terms.peers):
+        label = _label("peer", number, names)
+        if peer.public_key in keys:
+            yield (
+                f"{label}: has the public key of {keys[peer.public_key]},"
+                " expected one [[peer]] for each peer: say all of it there"
+            )
+        keys.setdefault(peer.public_key, label)
+        yield from (f"{label}: {text}" for text in _about_push(peer.push))
+    yield from _about_routes_in_all(terms)
+
+
+def _about_push(push: Push) -> Iterator[str]:
+    """What is wrong with one level."""
+    networks = [str(route.network) for route in push.routes or ()]
+    servers = [format_address(server) for server in push.servers or ()]
+    for what, values, limit in (
+        ("routes", networks, MAX_ROUTES),
+        ("dns: servers", servers, MAX_DNS_SERVERS),
+        ("dns: search", push.search or (), MAX_DNS_SEARCH),
+    ):
+        if len(values) > limit:
+            yield f"{what} has {len(values)} items, expected at most {limit}"
+        for value, times in Counter(values).items():
+            if times > 1:
+                yield f"{what} has {value} {times} times, expected it once"
+
+
+def _about_routes_in_all(terms: LeaseTerms) -> Iterator[str]:
+    """How many are kept, and how many one client might be told."""
+    of_peers = [len(peer.push.routes or ()) for peer in terms.peers]
+    of_pools = [(pool.pool.network.is_ipv4, len(pool.push.routes or ())) for pool in terms.pools]
+    of_all = len(terms.push.routes or ())
+    told = of_all + max(of_peers, default=0)
+    for family in (True, False):
+        counts = sorted((count for is_ipv4, count in of_pools if is_ipv4 is family), reverse=True)
+        told += sum(counts[: terms.addresses_per_peer])
+    kept = of_all + sum(of_peers) + sum(count for _, count in of_pools)
+    for what, count, limit in (
+        ("[[peer]] tables", len(terms.peers), MAX_PUSHED_PEERS),
+        ("routes in all lists", kept, MAX_PUSHED_ROUTES),
+        ("routes that one client may be told", told, MAX_TOLD_ROUTES),
+    ):
+        if count > limit:
+            yield f"{count} {what}, expected at most {limit}"

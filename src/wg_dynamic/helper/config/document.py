@@ -11,20 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from wg_dynamic.address import Prefix
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.values import (
     read_address,
+    read_domain,
     read_key,
+    read_name_server,
     read_number,
     read_path,
     read_pool,
     read_range,
+    read_route,
     read_text,
     read_time,
     read_time_or_infinite,
     shown,
 )
 from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.push import MAX_METRIC, MAX_MTU, MIN_MTU, SILENT, Push, PushedRoute
 from wg_dynamic.leases.terms import (
     DEFAULT_LEASE_TIME,
     DEFAULT_MAX_NEW_ADDRESSES,
@@ -33,6 +38,7 @@ from wg_dynamic.leases.terms import (
     MAX_LEASE_TIME,
     MIN_LEASE_TIME,
     LeaseTerms,
+    PeerTerms,
     PoolTerms,
     Reservation,
 )
@@ -75,6 +81,11 @@ class ServerConfig:
     quarantine_time: int = DEFAULT_QUARANTINE_TIME
     database: Path | None = None
     user: str | None = None
+    push: Push = SILENT
+    """What all clients are told besides their addresses."""
+    peers: tuple[PeerTerms, ...] = ()
+    peer_names: tuple[str, ...] = ()
+    """As `names`, of the peers."""
 
     def terms(self) -> LeaseTerms:
         """What to lease by; not checked yet."""
@@ -92,6 +103,8 @@ class ServerConfig:
             max_new_addresses=self.max_new_addresses,
             grace_time=self.grace_time,
             quarantine_time=self.quarantine_time,
+            push=self.push,
+            peers=self.peers,
         )
 
     def _longest(self, lease_time: float) -> float:
@@ -147,23 +160,28 @@ class _Table:
             if required:
                 self.complain(f"{key} is missing, expected it")
             return default
-        return self._read(key, read, self._values[key], default)
+        return self.read(key, read, self._values[key], default)
 
     def take_all(
         self, key: str, read: _Read[_Value], *, required: bool = False
     ) -> tuple[_Value, ...]:
         """The values of a list that are right."""
-        items = self.take(key, _read_list, [], required=required)
-        found: list[_Value] = []
-        for number, item in enumerate(items, start=1):
-            value = self._read(f"{key}, item {number}", read, item, None)
-            if value is not None:
-                found.append(value)
-        return tuple(found)
+        return self.take_list(key, read, required=required) or ()
 
-    def _read(
+    def take_list(
+        self, key: str, read: _Read[_Value], *, required: bool = False
+    ) -> tuple[_Value, ...] | None:
+        """As `take_all`; None when there is no list."""
+        items = self.take(key, _read_list, None, required=required)
+        if items is None:
+            return None
+        found = [self.read(f"{key}, item {n}", read, item, None) for n, item in enumerate(items, 1)]
+        return tuple(value for value in found if value is not None)
+
+    def read(
         self, what: str, read: _Read[_Value], value: object, default: _Default
     ) -> _Value | _Default:
+        """A value that stands there; the default when it is wrong."""
         try:
             return read(value)
         except ValueError as error:
@@ -182,6 +200,21 @@ class _Table:
             _Table(each, self._problems, f"[[{key}]] {number}: ")
             for number, each in enumerate(values, start=1)
         ]
+
+    def table(self, key: str, holds: str) -> "_Table | None":
+        """The table `[key]`; `holds` says what it is a table of."""
+        self._known.append(key)
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.complain(f"{key}: {shown(value)}, expected a table of {holds}")
+            return None
+        return self.inner(f"{key}: ", value)
+
+    def inner(self, place: str, values: Mapping[str, object]) -> "_Table":
+        """A table inside this one."""
+        return _Table(values, self._problems, f"{self._place}{place}")
 
     def finish(self) -> None:
         """Complain about what was not taken."""
@@ -225,6 +258,7 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
     per_peer = partial(read_number, low=1, high=MAX_ADDRESSES_PER_PEER)
     per_hour = partial(read_number, low=1, high=MAX_NEW_ADDRESSES)
     reservations = [_read_reservation(each) for each in table.tables("reservation")]
+    peers = [_read_peer(each) for each in table.tables("peer")]
     pools = [_read_pool(each) for each in table.tables("pool")]
     config = ServerConfig(
         source=source,
@@ -240,6 +274,9 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
         quarantine_time=table.take("quarantine_time", _span, DEFAULT_QUARANTINE_TIME),
         database=table.take("database", read_path, None),
         user=table.take("user", read_text, None),
+        push=_read_push(table),
+        peers=tuple(peer for peer, _ in peers),
+        peer_names=tuple(name for _, name in peers),
     )
     table.finish()
     return config
@@ -251,8 +288,9 @@ def _read_pool(table: _Table) -> PoolTerms | None:
     lease_time = table.take("lease_time", _lease_time, None)
     network_length = table.take("network_length", length, None)
     excluded = table.take_all("exclude", read_range)
+    push = _read_push(table)
     table.finish()
-    return None if pool is None else PoolTerms(pool, lease_time, network_length, excluded)
+    return None if pool is None else PoolTerms(pool, lease_time, network_length, excluded, push)
 
 
 def _read_reservation(table: _Table) -> tuple[Reservation, str]:
@@ -263,3 +301,52 @@ def _read_reservation(table: _Table) -> tuple[Reservation, str]:
     lease_time = table.take("lease_time", infinite, None)
     table.finish()
     return Reservation(key, addresses, lease_time), name
+
+
+def _read_peer(table: _Table) -> tuple[PeerTerms, str]:
+    name = table.take("name", read_text, "")
+    key = table.take("public_key", read_key, b"", required=True)
+    push = _read_push(table)
+    table.finish()
+    return PeerTerms(key, push), name
+
+
+def _read_push(table: _Table) -> Push:
+    """What a level says that clients are told."""
+    mtu = table.take("mtu", partial(read_number, low=MIN_MTU, high=MAX_MTU), None)
+    routes = _read_routes(table)
+    dns = table.table("dns", "servers and search")
+    if dns is None:
+        return Push(routes, mtu=mtu)
+    servers = dns.take_list("servers", read_name_server)
+    search = dns.take_list("search", read_domain)
+    dns.finish()
+    return Push(routes, servers, search, mtu)
+
+
+def _read_routes(table: _Table) -> tuple[PushedRoute, ...] | None:
+    """Networks, or tables of a network and its metric."""
+    items = table.take("routes", _read_list, None)
+    if items is None:
+        return None
+    found: list[PushedRoute] = []
+    for number, item in enumerate(items, start=1):
+        place = f"routes, item {number}"
+        metric = None
+        if isinstance(item, dict):
+            inner = table.inner(f"{place}: ", item)
+            network = inner.take("network", read_route, None, required=True)
+            metric = inner.take("metric", partial(read_number, low=0, high=MAX_METRIC), None)
+            inner.finish()
+        else:
+            network = table.read(place, _read_bare_route, item, None)
+        if network is not None:
+            found.append(PushedRoute(network, metric))
+    return tuple(found)
+
+
+def _read_bare_route(value: object) -> Prefix:
+    if not isinstance(value, str):
+        msg = f"{shown(value)}, expected a network in quotes, or a table of network and metric"
+        raise ValueError(msg)
+    return read_route(value)

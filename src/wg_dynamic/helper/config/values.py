@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from wg_dynamic.address import Prefix, parse_address, parse_prefix
-from wg_dynamic.leases.pool import Pool, parse_pool
+from wg_dynamic.leases.pool import Pool, is_leasable, parse_pool, why_unreachable
+from wg_dynamic.leases.push import MAX_DOMAIN_LENGTH
 from wg_dynamic.leases.terms import INFINITE, AddressRange
 from wg_dynamic.wireguard.key import parse_key
 
@@ -21,6 +22,7 @@ _TIME: Final = re.compile(r"([0-9]{1,12})([smhdw]?)")
 _SHOWN: Final = 60
 """Characters of a foreign text that a message repeats."""
 _WORD_BITS: Final = 64
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def shown(value: object) -> str:
@@ -105,6 +107,47 @@ def read_address(value: object) -> bytes:
     except ValueError:
         msg = f"{shown(text)}, expected one address as in 10.44.0.7 or fd00:44::7, without a length"
         raise ValueError(msg) from None
+
+
+def read_route(value: object) -> Prefix:
+    """A network to reach through the tunnel; 0.0.0.0/0 and ::/0 are some, too."""
+    text = read_text(value)
+    try:
+        network = parse_prefix(text)
+    except ValueError:
+        msg = f"{shown(text)}, expected a network as in 10.20.0.0/16 or fd00:20::/48"
+        raise ValueError(msg) from None
+    if network.network() != network:
+        msg = f"{shown(text)} has host bits set, expected {network.network()}"
+        raise ValueError(msg)
+    reason = why_unreachable(network)
+    if reason:
+        msg = f"{shown(text)} {reason}, expected a network that is reached through the tunnel"
+        raise ValueError(msg)
+    return network
+
+
+def read_name_server(value: object) -> bytes:
+    """The address of a name server, packed."""
+    address = read_address(value)
+    if not is_leasable(address):
+        msg = f"{shown(value)} is loopback, link-local, multicast or nobody's,"
+        msg += " expected the address of a name server"
+        raise ValueError(msg)
+    return address
+
+
+def read_domain(value: object) -> str:
+    """A search domain in lower case, by the grammar of protocol.md 4.2."""
+    text = read_text(value)
+    name = text.lower()
+    good = text.isascii() and len(name) <= MAX_DOMAIN_LENGTH
+    if not good or not all(map(_LABEL.fullmatch, name.split("."))):
+        msg = f"{shown(text)}, expected a domain name as in corp.example: labels of letters,"
+        msg += f" digits and inner hyphens, 63 characters each, {MAX_DOMAIN_LENGTH} in all,"
+        msg += " without a dot at the end"
+        raise ValueError(msg)
+    return name
 
 
 def read_range(value: object) -> AddressRange:

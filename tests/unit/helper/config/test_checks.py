@@ -2,14 +2,20 @@ from dataclasses import replace
 
 import pytest
 
-from wg_dynamic.address import parse_address
+from wg_dynamic.address import Prefix, parse_address, parse_prefix
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config import checks
-from wg_dynamic.helper.config.checks import checked_terms, complaints, reservation_label
+from wg_dynamic.helper.config.checks import (
+    checked_terms,
+    complaints,
+    push_complaints,
+    reservation_label,
+)
 from wg_dynamic.helper.config.document import ServerConfig
 from wg_dynamic.helper.config.values import parse_range
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.leases.terms import INFINITE, LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.push import MAX_TOLD_ROUTES, SILENT, Push, PushedRoute
+from wg_dynamic.leases.terms import INFINITE, LeaseTerms, PeerTerms, PoolTerms, Reservation
 
 ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
 
@@ -224,5 +230,110 @@ def test_terms_are_checked_and_what_is_wrong_told_all_at_once() -> None:
     assert len(lines) == 2
     assert lines[0].startswith("wg0.toml: pool 10.44.0.0/25 overlaps pool 10.44.0.0/24, expected")
     assert lines[1].startswith("wg0.toml: [[reservation]] 1 (printer): 10.45.0.7 is in no pool")
+    twice = replace(config, push=routes("10.20.0.0/16", "10.20.0.0/16"))
+    with pytest.raises(UsageError, match=r"\nwg0.toml: routes has 10.20.0.0/16 2 times"):
+        checked_terms(twice)
     good = replace(config, pools=pools[:1], reservations=())
     assert checked_terms(good) == good.terms()
+
+
+def routes(*networks: str) -> Push:
+    return Push(tuple(PushedRoute(parse_prefix(text)) for text in networks))
+
+
+def many_routes(count: int, first: int = 0) -> Push:
+    networks = (Prefix((0x0A000000 + n).to_bytes(4), 32) for n in range(first, first + count))
+    return Push(tuple(map(PushedRoute, networks)))
+
+
+def pushed(
+    push: Push = SILENT, *peers: Push, pool: Push = SILENT, names: tuple[str, ...] = ()
+) -> list[str]:
+    """What is said about a level for all, those of peers, and that of one of two pools."""
+    terms = replace(
+        TERMS,
+        pools=(replace(TERMS.pools[0], push=pool), TERMS.pools[1]),
+        push=push,
+        peers=tuple(PeerTerms(bytes([n]) * 32, peer) for n, peer in enumerate(peers)),
+    )
+    return list(push_complaints(terms, names))
+
+
+def test_what_clients_are_told_may_differ_at_each_level() -> None:
+    push = Push(routes("10.20.0.0/16", "::/0").routes, (bytes(4), bytes(16)), ("a", "b"), 1420)
+    assert pushed(push, push, Push(), pool=routes("10.20.0.0/16")) == []
+    assert pushed() == []
+
+
+def test_at_one_level_nothing_is_said_twice() -> None:
+    server = parse_address("10.44.0.53")
+    twice = Push(routes("10.20.0.0/16", "::/0", "10.20.0.0/16").routes, (server,) * 3, ("a", "a"))
+    expected = [
+        "routes has 10.20.0.0/16 2 times, expected it once",
+        "dns: servers has 10.44.0.53 3 times, expected it once",
+        "dns: search has a 2 times, expected it once",
+    ]
+    assert pushed(twice) == expected
+    of_peer = [f"[[peer]] 2 (laptop): {text}" for text in expected]
+    assert pushed(Push(), Push(), twice, names=("", "laptop")) == of_peer
+    of_pool = pushed(pool=replace(twice, routes=twice.routes[:1] if twice.routes else None))
+    assert of_pool == [f"pool 10.44.0.0/24: {text}" for text in expected[1:]]
+
+
+def test_a_route_of_a_pool_is_of_its_family() -> None:
+    assert pushed(pool=routes("10.20.0.0/16", "fd00:20::/48")) == [
+        "pool 10.44.0.0/24: routes has fd00:20::/48, which goes with a lease of the other family:"
+        " move it to a pool of that family, or before the first table"
+    ]
+
+
+def test_a_peer_has_one_table() -> None:
+    peers = (PeerTerms(ALICE, Push()), PeerTerms(BOB, Push()), PeerTerms(ALICE, Push()))
+    assert list(push_complaints(replace(TERMS, peers=peers), ("printer",))) == [
+        "[[peer]] 3: has the public key of [[peer]] 1 (printer), expected one [[peer]] for each"
+        " peer: say all of it there"
+    ]
+
+
+def test_the_lists_of_a_level_have_limits() -> None:
+    servers = tuple(n.to_bytes(4) for n in range(9))
+    search = tuple(f"d{n}" for n in range(17))
+    most = many_routes(256).routes
+    assert pushed(Push(most, servers[:8], search[:16])) == []
+    assert pushed(Push(many_routes(257).routes, servers, search)) == [
+        "routes has 257 items, expected at most 256",
+        "dns: servers has 9 items, expected at most 8",
+        "dns: search has 17 items, expected at most 16",
+    ]
+
+
+@pytest.mark.parametrize("many", [0, 1])
+def test_levels_have_limits_together(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(checks, "MAX_PUSHED_PEERS", 3 - many)
+    monkeypatch.setattr(checks, "MAX_PUSHED_ROUTES", 7 - many)
+    levels = (many_routes(2), many_routes(2), many_routes(2), Push())
+    told = ["3 [[peer]] tables, expected at most 2", "7 routes in all lists, expected at most 6"]
+    assert pushed(*levels, pool=many_routes(1)) == (told if many else [])
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_no_client_can_be_told_more_than_a_reply_has(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """The worst case: all addresses that it may hold, of the pools that say most."""
+    pools = [
+        replace(a_pool(network), push=replace(many_routes(count), mtu=1400))
+        for network, count in (("10.44.0.0/24", 100), ("10.45.0.0/24", 99), ("10.46.0.0/24", 98))
+    ]
+    v6 = replace(a_pool("fd00:44::/64"), push=Push((PushedRoute(parse_prefix("fd00:20::/48")),)))
+    terms = replace(
+        TERMS,
+        pools=(*pools, v6),
+        push=many_routes(10),
+        peers=(PeerTerms(ALICE, many_routes(5)), PeerTerms(BOB, many_routes(7))),
+        addresses_per_peer=2,
+    )
+    monkeypatch.setattr(checks, "MAX_TOLD_ROUTES", 100 + 99 + 1 + 10 + 7 - more)
+    expected = "217 routes that one client may be told, expected at most 216"
+    assert list(push_complaints(terms)) == ([expected] if more else [])
+    assert MAX_TOLD_ROUTES == 4096

@@ -3,14 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from wg_dynamic.address import parse_address
+from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.document import Problems, ServerConfig, parse_config
 from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.push import Push, PushedRoute
 from wg_dynamic.leases.terms import (
     INFINITE,
     AddressRange,
     LeaseTerms,
+    PeerTerms,
     PoolTerms,
     Reservation,
 )
@@ -28,15 +30,37 @@ grace_time = 600
 quarantine_time = "1d"
 database = "/srv/leases.sqlite"
 user = "leaser"
+mtu = 1420
+routes = ["10.20.0.0/16", {{ network = "fd00:20::/48", metric = 50 }}]
+
+[dns]
+servers = ["10.44.0.53", "fd00:44::53"]
+search = ["Corp.Example"]
 
 [[pool]]
 network = "10.44.0.0/24"
 lease_time = "30m"
 network_length = 16
 exclude = ["10.44.0.1-10.44.0.9", "10.44.0.128/25", "10.44.0.77"]
+routes = []
+mtu = 1380
+dns = {{ servers = [] }}
 
 [[pool]]
 network = "fd00:44::/64"
+[[pool.routes]]
+network = "fd00:30::/48"
+[pool.dns]
+search = ["lab.example"]
+
+[[peer]]
+name = "laptop"
+public_key = "{format_key(BOB)}"
+routes = ["0.0.0.0/0"]
+mtu = 1280
+
+[[peer]]
+public_key = "{format_key(ALICE)}"
 
 [[reservation]]
 name = "printer"
@@ -53,6 +77,10 @@ lease_time = 7200
 
 def a_range(first: str, last: str) -> AddressRange:
     return AddressRange(parse_address(first), parse_address(last))
+
+
+def a_route(network: str, metric: int | None = None) -> PushedRoute:
+    return PushedRoute(parse_prefix(network), metric)
 
 
 def problems(text: str) -> list[str]:
@@ -75,8 +103,11 @@ def test_everything_that_can_be_said() -> None:
     assert config == ServerConfig(
         source=NAME,
         pools=(
-            PoolTerms(parse_pool("10.44.0.0/24"), 1800, 16, ranges),
-            PoolTerms(parse_pool("fd00:44::/64")),
+            PoolTerms(parse_pool("10.44.0.0/24"), 1800, 16, ranges, Push((), (), mtu=1380)),
+            PoolTerms(
+                parse_pool("fd00:44::/64"),
+                push=Push((a_route("fd00:30::/48"),), search=("lab.example",)),
+            ),
         ),
         reservations=(
             Reservation(ALICE, addresses, INFINITE),
@@ -92,10 +123,17 @@ def test_everything_that_can_be_said() -> None:
         quarantine_time=86400,
         database=Path("/srv/leases.sqlite"),
         user="leaser",
+        push=Push(
+            (a_route("10.20.0.0/16"), a_route("fd00:20::/48", 50)),
+            (parse_address("10.44.0.53"), parse_address("fd00:44::53")),
+            ("corp.example",),
+            1420,
+        ),
+        peers=(PeerTerms(BOB, Push((a_route("0.0.0.0/0"),), mtu=1280)), PeerTerms(ALICE, Push())),
+        peer_names=("laptop", ""),
     )
-    assert config.terms() == LeaseTerms(
-        config.pools, config.reservations, 3600, 300, 604800, 2, 20, 600, 86400
-    )
+    settings = (3600, 300, 604800, 2, 20, 600, 86400, config.push, config.peers)
+    assert config.terms() == LeaseTerms(config.pools, config.reservations, *settings)
 
 
 def test_an_empty_document_says_what_no_document_says() -> None:
@@ -156,8 +194,8 @@ def test_what_is_no_toml_is_refused_with_its_line(text: str, expected: str) -> N
 
 
 KEYS = (
-    "addresses_per_peer, database, grace_time, lease_time, max_lease_time, max_new_addresses,"
-    " min_lease_time, pool, quarantine_time, reservation, user"
+    "addresses_per_peer, database, dns, grace_time, lease_time, max_lease_time, max_new_addresses,"
+    " min_lease_time, mtu, peer, pool, quarantine_time, reservation, routes, user"
 )
 
 
@@ -222,6 +260,53 @@ def test_what_is_wrong_is_told_all_at_once() -> None:
         "lease_time: true, expected 60 to 31536000 seconds",
     ]
     assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+def test_what_is_wrong_with_what_clients_are_told_is_told_too() -> None:
+    found = problems("""
+        mtu = 1279
+        routes = ["10.20.0.1/16", { network = "fe80::/64", metrc = 50 }, 7, { metric = -1 }]
+        [dns]
+        servers = ["127.0.0.1", "ns.example"]
+        search = ["corp.example.", 7]
+        server = "10.44.0.53"
+        [[pool]]
+        network = "10.44.0.0/24"
+        dns = ["10.44.0.53"]
+        routes = "10.20.0.0/16"
+        mtu = 65536
+        [[peer]]
+        route = []
+        [[peer.routes]]
+        metric = 4294967296
+    """)
+    expected = [
+        "[[peer]] 1: public_key is missing, expected it",
+        "[[peer]] 1: routes, item 1: network is missing, expected it",
+        "[[peer]] 1: routes, item 1: metric: 4294967296, expected a whole number from 0 to",
+        "[[peer]] 1: unknown key 'route', did you mean routes? Expected any of dns, mtu",
+        "[[pool]] 1: mtu: 65536, expected a whole number from 1280 to 65535",
+        "[[pool]] 1: routes: '10.20.0.0/16', expected a list in brackets",
+        "[[pool]] 1: dns: a list, expected a table of servers and search",
+        "mtu: 1279, expected a whole number from 1280 to 65535",
+        "routes, item 1: '10.20.0.1/16' has host bits set, expected 10.20.0.0/16",
+        "routes, item 2: network: 'fe80::/64' is link-local, expected a network",
+        "routes, item 2: unknown key 'metrc', did you mean metric? Expected any of metric, network",
+        "routes, item 3: 7, expected a network in quotes, or a table of network and metric",
+        "routes, item 4: network is missing, expected it",
+        "routes, item 4: metric: -1, expected a whole number from 0 to 4294967295",
+        "dns: servers, item 1: '127.0.0.1' is loopback, link-local, multicast or",
+        "dns: servers, item 2: 'ns.example', expected one address as in 10.44.0.7",
+        "dns: search, item 1: 'corp.example.', expected a domain name as in corp.example",
+        "dns: search, item 2: 7, expected text in quotes",
+        "dns: unknown key 'server', did you mean servers? Expected any of search, servers",
+    ]
+    assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize("mtu", [1280, 65535])
+def test_an_mtu_is_taken_up_to_its_bounds(mtu: int) -> None:
+    assert parse_config(f"mtu = {mtu}", NAME).push == Push(mtu=mtu)
 
 
 def test_nobody_wants_to_read_a_thousand_lines() -> None:

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from wg_dynamic.address import parse_address
+from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.helper.config.values import (
     last_address,
     parse_range,
     read_address,
+    read_domain,
     read_key,
+    read_name_server,
     read_number,
     read_path,
     read_pool,
     read_range,
+    read_route,
     read_text,
     read_time,
     read_time_or_infinite,
@@ -21,7 +24,9 @@ from wg_dynamic.helper.config.values import (
     shown,
 )
 from wg_dynamic.leases.pool import parse_pool
+from wg_dynamic.leases.push import MAX_DOMAIN_LENGTH
 from wg_dynamic.leases.terms import INFINITE, AddressRange
+from wg_dynamic.protocol.values import parse_domain
 from wg_dynamic.wireguard.key import format_key
 
 
@@ -192,3 +197,59 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(text: str) -> None:
         read_key(text)
     assert text not in str(caught.value)
     assert f"text of {len(text)} characters" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["10.20.0.0/16", "0.0.0.0/0", "::/0", "fd00:20::/48", "192.0.2.7"])
+def test_a_route_leads_to_a_network_that_can_be_reached(text: str) -> None:
+    assert read_route(text) == parse_prefix(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("10.20.0.1/16", "'10.20.0.1/16' has host bits set, expected 10.20.0.0/16"),
+        ("x", "'x', expected a network as in 10.20.0.0/16 or fd00:20::/48"),
+        ("10.20.0.0/33", "'10.20.0.0/33', expected a network as in"),
+        ("127.0.0.0/8", "'127.0.0.0/8' is loopback, expected a network that is reached"),
+        ("fe80::/64", "'fe80::/64' is link-local, expected a network that is reached"),
+        (7, "7, expected text in quotes"),
+    ],
+)
+def test_a_route_to_nowhere_is_refused(value: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        read_route(value)
+    assert str(caught.value).startswith(complaint)
+
+
+def test_a_name_server_is_a_machine_that_can_be_asked() -> None:
+    assert read_name_server("10.44.0.53") == parse_address("10.44.0.53")
+    for value in ("127.0.0.1", "fe80::53", "ff02::fb", "0.0.0.0", "::"):  # noqa: S104 - no socket
+        with pytest.raises(ValueError, match=f"'{value}' is loopback, .* of a name server$"):
+            read_name_server(value)
+    with pytest.raises(ValueError, match="expected one address"):
+        read_name_server("ns.example")
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "Corp.Example", "x" * 63, ".".join(["a" * 62] * 4) + ".b", "1.2-3.xn--caf-dma"]
+)
+def test_a_domain_is_by_the_grammar_and_in_lower_case(text: str) -> None:
+    assert read_domain(text) == parse_domain(text, MAX_DOMAIN_LENGTH) == text.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("corp.example.", ".corp", "a..b", "-a", "a-", "a_b", "a b", "x" * 64, "caf\u00e9"),
+        *("\u212a", ".".join(["a" * 62] * 4) + ".bc", "a/b", "$(reboot)", "--help"),
+    ],
+)
+def test_a_domain_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a domain name as in") as caught:
+        read_domain(text)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_domain_with_a_line_break_is_no_text() -> None:
+    with pytest.raises(ValueError, match="expected text on one line"):
+        read_domain("corp.example\nnameserver 192.0.2.1")
