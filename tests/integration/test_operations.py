@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 
 from tools.repository import ROOT
+from wg_dynamic.address import parse_address
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.checks import checked_terms
 from wg_dynamic.helper.config.document import ServerConfig, parse_config
@@ -28,10 +29,11 @@ from wg_dynamic.privsep.requests import (
     MAX_PUSHED_ROUTES,
     MAX_RESERVATIONS,
 )
+from wg_dynamic.server.pushed import Pushed
 
 GUIDE = (ROOT / "docs/operations.md").read_text()
 PAGE = (ROOT / "docs/man/wg-dynamic.toml.5").read_text()
-EXAMPLE, WRONG = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.M | re.S)
+EXAMPLE, WRONG, PUSHES = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.M | re.S)
 
 
 def test_the_commented_example_can_be_used_as_it_is() -> None:
@@ -53,6 +55,22 @@ def test_the_commented_example_has_every_key_that_there_is() -> None:
     for push in (config.push, pool.push, config.peers[0].push):
         assert None not in [getattr(push, field.name) for field in fields(Push)]
     assert default.database is None
+
+
+def test_the_example_of_what_clients_are_told_tells_what_is_said_of_it() -> None:
+    terms = checked_terms(parse_config(PUSHES, "example"))
+    pushed, key = Pushed(terms), terms.peers[0].public_key
+    leased = [parse_address("10.44.0.7"), parse_address("fd00:44::7")]
+    both, first = pushed.told(b"", leased), pushed.told(b"", leased[:1])
+    assert [str(route.network) for route in both.routes] == [
+        "10.20.0.0/16",
+        "fd00:20::/48",
+        "fd00:30::/48",
+    ]
+    assert ([one.search for one in both.dns], both.mtu) == ([()], 1380)
+    assert [str(route.network) for route in first.routes] == ["10.20.0.0/16"]
+    assert [one.search for one in first.dns] == [("corp.example",)]
+    assert (pushed.told(key, leased).routes, pushed.told(key, leased).dns) == ((), both.dns)
 
 
 def test_the_example_of_errors_shows_what_is_said() -> None:

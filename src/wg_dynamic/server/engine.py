@@ -48,6 +48,7 @@ from wg_dynamic.server.policy import (
     to_release,
 )
 from wg_dynamic.server.proxy import HelperProxy
+from wg_dynamic.server.pushed import NOTHING, Pushed
 from wg_dynamic.server.reconcile import Reconciler
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
@@ -96,6 +97,7 @@ class Engine:
         clock: Clock,
     ) -> None:
         self._rules = rules
+        self._pushed = Pushed(rules.terms)
         self._churn = Churn(rules.terms.max_new_addresses)
         self._log = LeaseLog()
         self._fence_watch = FenceWatch()
@@ -368,6 +370,9 @@ class Engine:
         code = outcome.code
         if len(leases) < len(outcome.leases) and code is ErrorCode.SUCCESS:
             code = ErrorCode.UNAVAILABLE
+        told = NOTHING  # version 1 has no words for it
+        if request.version != 1:
+            told = self._pushed.told(job.public_key, [lease.address for lease in leases])
         job.done(
             RequestIPReply(
                 version=request.version,
@@ -376,7 +381,10 @@ class Engine:
                 errmsg=_text(code),
                 retry_after=self._retry_after(outcome, code),
                 addresses=tuple(self._leased_address(lease) for lease in leases),
+                routes=told.routes,
+                dns=told.dns,
                 lease_start=int(self._clock.wall()) if request.version == 1 else None,
+                mtu=told.mtu,
             )
         )
 

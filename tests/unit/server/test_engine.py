@@ -20,7 +20,8 @@ from tests.fakes.server import (
     request_for,
 )
 from wg_dynamic.address import parse_prefix
-from wg_dynamic.leases.terms import INFINITE, Reservation
+from wg_dynamic.leases.push import Push, PushedRoute
+from wg_dynamic.leases.terms import INFINITE, PeerTerms, Reservation
 from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
 from wg_dynamic.server.engine import bare_reply
@@ -522,3 +523,56 @@ async def test_a_lease_that_a_static_allowed_ip_came_in_the_way_of_is_told_and_n
         (moved,) = ips(await server.request(ALICE, "192.0.2.7"))
         assert moved not in {f"192.0.2.{n}" for n in range(8)}
     assert caplog.text.count("192.0.2.7 is leased to") == 1
+
+
+PUSH = Push((PushedRoute(parse_prefix("10.20.0.0/16")),), mtu=1420, search=("corp.example",))
+
+
+async def test_grants_and_renewals_tell_what_is_pushed() -> None:
+    server = Server()
+    server.terms = replace(server.terms, push=PUSH, peers=(PeerTerms(BOB, Push(mtu=1280)),))
+    server.restart()
+    async with server.running():
+        granted = await server.request(ALICE)
+        renewed = await server.request(ALICE, *ips(granted))
+        others = await server.request(BOB)
+    for reply in (granted, renewed):
+        assert [str(route.network) for route in reply.routes] == ["10.20.0.0/16"]
+        assert ([dns.search for dns in reply.dns], reply.mtu) == ([("corp.example",)], 1420)
+    assert renewed.routes is granted.routes
+    assert (len(others.routes), others.mtu) == (1, 1280)
+
+
+async def test_version_1_is_told_nothing() -> None:
+    server = Server()
+    server.terms = replace(server.terms, push=PUSH)
+    server.restart()
+    async with server.running():
+        reply = await server.request(ALICE, version=1)
+    assert len(reply.addresses) == 1
+    assert (reply.routes, reply.dns, reply.mtu) == ((), (), None)
+
+
+async def test_who_gets_no_address_is_told_nothing() -> None:
+    server = Server()
+    server.terms = replace(server.terms, push=PUSH)
+    server.restart()
+    server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "it is somebody's"
+    async with server.running():
+        refused = await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        failed = await server.request(BOB)
+    for reply in (refused, failed):
+        assert reply.errno is not ErrorCode.SUCCESS
+        assert (reply.addresses, reply.routes, reply.dns, reply.mtu) == ((), (), (), None)
+
+
+async def test_a_family_that_was_refused_has_no_routes() -> None:
+    server = Server("192.0.2.0/24", "2001:db8::/64")
+    route6 = PushedRoute(parse_prefix("fd00:20::/48"))
+    server.terms = replace(server.terms, push=replace(PUSH, routes=(*(PUSH.routes or ()), route6)))
+    server.restart()
+    server.allowed_ips.refuse[parse_prefix("192.0.2.7/32")] = "it is somebody's"
+    async with server.running():
+        reply = await server.request(ALICE, "192.0.2.7", "2001:db8::7")
+    assert [str(route.network) for route in reply.routes] == ["fd00:20::/48"]
