@@ -78,6 +78,10 @@ _SPECS: Final[Mapping[MessageType, MessageSpec]] = MappingProxyType(
         if command and message_class is not ErrorReply
     }
 )
+MAX_ROUTE_TEXTS: Final = 8192
+"""Routes whose text is kept: two replies as large as they can be."""
+_ROUTE_TEXTS: Final[dict[int, tuple[Section, Route, str]]] = {}
+"""Identity of a route -> for which section, the route itself, its text."""
 _NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
 Values = dict[str, Any]
@@ -252,9 +256,29 @@ def _print(spec: MessageSpec, command: str, message: Message) -> str:
             msg = f"{len(items)} of {SECTION}={section.name}, expected {section.most} or fewer"
             raise ValueError(msg)
         for item in items:
-            _print_section(section, item, lines)
+            if isinstance(item, Route):
+                lines.append(_route_text(section, item))
+            else:
+                _print_section(section, item, lines)
     lines.append("\n")
     return "".join(lines)
+
+
+def _route_text(section: Section, route: Route) -> str:
+    """A section of a route, printed once: a server sends the same ones in each of its replies.
+
+    Known again by identity, which costs a tenth of printing; the table keeps what it names alive.
+    """
+    known = _ROUTE_TEXTS.get(id(route))
+    if known is not None and known[0] is section:
+        return known[2]
+    lines: list[str] = []
+    _print_section(section, route, lines)
+    if len(_ROUTE_TEXTS) >= MAX_ROUTE_TEXTS:
+        _ROUTE_TEXTS.clear()
+    text = "".join(lines)
+    _ROUTE_TEXTS[id(route)] = (section, route, text)
+    return text
 
 
 def _print_section(section: Section, item: Any, lines: list[str]) -> None:

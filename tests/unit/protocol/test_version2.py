@@ -293,3 +293,36 @@ def test_the_largest_message_that_the_counts_allow_is_within_the_limit() -> None
         critical=names,
     )
     assert len(version2.encode(reply)) <= MAX_MESSAGE_SIZE
+
+
+def test_a_route_that_is_sent_again_and_again_is_printed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    route = Route(IPv4Network("10.20.0.0/16"), 50)
+    first = version2.encode(RequestIPReply(routes=(route,)))
+    monkeypatch.setattr(version2, "print_value", lambda _attribute, _value: "printed")
+    assert "network=10.20.0.0/16\nmetric=50" in version2.encode(RequestIPReply(routes=(route,)))
+    same = replace(route)
+    assert "network=printed" in version2.encode(RequestIPReply(routes=(same,)))
+    assert "network=printed" in version2.encode(Update(routes=(route,))), "another message's own"
+    monkeypatch.undo()
+    assert version2.encode(RequestIPReply(routes=(replace(route),))) == first
+
+
+def test_the_routes_that_are_known_again_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    version2._ROUTE_TEXTS.clear()
+    monkeypatch.setattr(version2, "MAX_ROUTE_TEXTS", 10)
+    routes = tuple(Route(IPv4Network((number << 8, 24))) for number in range(11))
+    texts = [version2.encode(RequestIPReply(routes=(route,))) for route in routes[:10]]
+    assert len(version2._ROUTE_TEXTS) == 10
+    version2.encode(RequestIPReply(routes=routes[10:]))
+    assert len(version2._ROUTE_TEXTS) == 1
+    assert [version2.encode(RequestIPReply(routes=(route,))) for route in routes[:10]] == texts
+
+
+def test_a_route_that_breaks_a_rule_is_refused_each_time() -> None:
+    removed = Route(IPv4Network("10.20.0.0/16"), remove=True)
+    assert "remove=true" in version2.encode(Update(routes=(removed,)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="with remove=true outside a push"):
+            version2.encode(RequestIPReply(routes=(removed,)))
