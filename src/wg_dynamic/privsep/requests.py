@@ -127,6 +127,7 @@ def _check_pool(pool: PoolTerms) -> None:
     length = pool.network_length
     _check(length is None or 0 < length <= len(network.packed) * 8, f"network length {length}")
     _check_time(pool.lease_time)
+    _check_push(pool.push)
 
 
 def _check_reservation(one: Reservation) -> None:

@@ -196,6 +196,7 @@ def test_terms_may_be_what_an_administrator_asks_for() -> None:
         (replace(TERMS, addresses_per_peer=MAX_ADDRESSES_PER_PEER + 1), "9 addresses"),
         (replace(TERMS, max_new_addresses=0), "0 new addresses"),
         (replace(TERMS, push=Push(mtu=1279)), "MTU 1279"),
+        (LeaseTerms((replace(POOL, push=Push(mtu=1279)),)), "MTU 1279"),
     ],
 )
 def test_terms_that_make_no_sense_are_none(terms: LeaseTerms, complaint: str) -> None:
