@@ -83,9 +83,7 @@ class AllocatorAgainstASet(RuleBasedStateMachine):
             assert set(free) == everything - self.taken.keys()
 
 
-AllocatorAgainstASet.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
-)
+AllocatorAgainstASet.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestAllocatorAgainstASet: Any = AllocatorAgainstASet.TestCase
 
 

@@ -46,7 +46,7 @@ def check_that_it_travels(terms: LeaseTerms) -> None:
     assert join_terms(received.terms, parts) == terms  # type: ignore[arg-type]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=200))
 def test_any_text_loads_or_is_refused(text: str) -> None:
     try_to_load(text)
@@ -65,7 +65,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(WORDS, max_size=30))
 def test_any_words_load_or_are_refused(words: list[str]) -> None:
     try_to_load("".join(words))
@@ -102,7 +102,7 @@ PEERS = tables("name", "public_key", "routes", "mtu", "dns")
 RESERVATIONS = tables("name", "public_key", "addresses", "lease_time")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     TOP,
     st.lists(POOLS, max_size=3),
@@ -186,7 +186,7 @@ def documents(draw: st.DrawFn) -> tuple[str, int, int]:
     return "\n".join(lines), excluded, len(hosts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(documents())
 def test_a_document_that_is_right_loads_and_reaches_the_network_process(
     document: tuple[str, int, int],
@@ -241,7 +241,7 @@ def test_the_error_is_one_that_every_caller_knows() -> None:
     assert try_to_load("") == replace(ServerConfig().terms())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("abC019.-_ \u212a\u00e9", max_size=300) | st.text(max_size=30))
 def test_a_domain_is_what_the_protocol_takes_for_one(text: str) -> None:
     try:

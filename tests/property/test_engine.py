@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.server import ALICE, BOB, CAROL, LEASE_TIME, Server, release_of, request_for
@@ -190,7 +190,6 @@ async def live(batches: list[list[Step]]) -> None:
         story.server.restart()
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(STEPS, min_size=5, max_size=30), min_size=1, max_size=3))
 def test_leases_allowed_ips_and_store_agree_whatever_happens(batches: list[list[Step]]) -> None:
     asyncio.run(live(batches))

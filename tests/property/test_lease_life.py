@@ -392,5 +392,5 @@ class LeaseLife(RuleBasedStateMachine):
             }
 
 
-LeaseLife.TestCase.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+LeaseLife.TestCase.settings = settings(max_examples=300, stateful_step_count=30)
 TestLeaseLife: Any = LeaseLife.TestCase

@@ -54,7 +54,7 @@ def test_an_entry_is_written_and_read_the_same(entry: Entry) -> None:
     assert parse_entry(entry.line()) == entry
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EVENTS, st.data())
 def test_a_file_that_was_cut_says_what_its_whole_lines_say(
     events: list[tuple[str, Entry]], data: st.DataObject
@@ -76,7 +76,7 @@ def test_a_file_may_be_cut_at_any_byte() -> None:
             assert reopened(path) == (replayed(text[:size].split("\n")[:-1]), [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EVENTS, st.binary(max_size=30), st.data())
 def test_a_damaged_file_is_read_as_far_as_it_can_be_and_no_line_is_lost(
     events: list[tuple[str, Entry]], garbage: bytes, data: st.DataObject
@@ -137,7 +137,5 @@ class LedgerAgainstASet(RuleBasedStateMachine):
         assert self.path.read_text().count("\n") <= 2 * len(self.model) + 3 + 4
 
 
-LedgerAgainstASet.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None
-)
+LedgerAgainstASet.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
 TestLedgerAgainstASet: Any = LedgerAgainstASet.TestCase

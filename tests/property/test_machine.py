@@ -3,7 +3,7 @@
 import math
 from ipaddress import ip_address
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wg_dynamic.client.machine import (
@@ -154,7 +154,6 @@ class Life:
             assert deadline <= self.now + longest + 1e-3
 
 
-@settings(deadline=None)
 @given(STEPS, st.floats(-1.0, 1.0))
 @example([(Started(), 0.0), (LinkDown(), 0.0), (StopAsked(release=True), 0.0)], 0.0)
 def test_whatever_happens_the_machine_keeps_its_promises(
@@ -166,7 +165,6 @@ def test_whatever_happens_the_machine_keeps_its_promises(
         life.step(event, later)
 
 
-@settings(deadline=None)
 @given(EVENTS, st.sampled_from(State), st.floats(0.0, 1e9))
 def test_a_pair_of_the_table_never_raises_and_others_always_do(
     event: Event, state: State, now: float

@@ -209,7 +209,7 @@ def test_each_message_of_the_closed_set_is_tried_here() -> None:
     assert {kind for messages in SETS for kind in messages} == MESSAGES.keys()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_each_message_comes_out_as_it_went_in(kind: type, data: st.DataObject) -> None:
@@ -219,7 +219,6 @@ def test_each_message_comes_out_as_it_went_in(kind: type, data: st.DataObject) -
             assert codec.decode(codec.encode(message)) == message
 
 
-@settings(deadline=None)
 @given(encoded())
 def test_a_message_that_was_cut_is_refused(case: tuple[MessageCodec, object, bytes]) -> None:
     codec, _, data = case
@@ -228,7 +227,6 @@ def test_a_message_that_was_cut_is_refused(case: tuple[MessageCodec, object, byt
             codec.decode(data[:size])
 
 
-@settings(deadline=None)
 @given(encoded(), st.binary(min_size=1, max_size=20))
 def test_a_message_that_goes_on_is_refused(
     case: tuple[MessageCodec, object, bytes], more: bytes
@@ -247,14 +245,14 @@ def check(codec: MessageCodec, data: bytes) -> None:
     assert codec.encode(message) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(CODECS), st.integers(0, 8), st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_refused(codec: MessageCodec, tag: int, data: bytes) -> None:
     check(codec, data)
     check(codec, bytes([tag]) + data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(encoded(), st.data())
 def test_a_damaged_message_is_a_message_or_refused(
     case: tuple[MessageCodec, object, bytes], data: st.DataObject

@@ -126,7 +126,7 @@ def messages(draw: st.DrawFn, spec: MessageSpec) -> Any:
     [spec for spec in SCHEMA if spec.version == 2],
     ids=lambda spec: f"{spec.command} {spec.sender.value}",
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_message_of_version_2_is_read_as_it_was_printed(
     spec: MessageSpec, data: st.DataObject
@@ -145,7 +145,6 @@ WISHES = st.tuples(
 ).map(lambda pair: tuple(wish for wish in pair if wish is not None))
 
 
-@settings(deadline=None)
 @given(WISHES, st.booleans())
 def test_every_request_of_version_1_is_printed_the_same_again(
     wishes: tuple[Address, ...], early_draft: bool
@@ -157,7 +156,6 @@ def test_every_request_of_version_1_is_printed_the_same_again(
     assert encode_message(read) == printed
 
 
-@settings(deadline=None)
 @given(WISHES, NUMBERS, NUMBERS, st.integers(0, 3), st.booleans())
 def test_every_reply_of_version_1_is_read_as_it_was_printed(
     ips: tuple[Address, ...], start: int, time: int, errno: int, early_draft: bool

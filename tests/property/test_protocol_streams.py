@@ -104,7 +104,7 @@ def outcome(connection: Connection, pieces: list[bytes]) -> list[object]:
 @example([b"a=1\n" * (MAX_MESSAGE_SIZE // 4 - 1), b"b=12"])
 @example([b"a=1\n" * (MAX_MESSAGE_SIZE // 4 - 1), b"x" * MAX_LINE_SIZE])
 @example([b"a=1\n" * (MAX_MESSAGE_SIZE // 4 - 1), b"b=1", b"\n\0"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PIECES)
 def test_how_the_network_cuts_the_stream_changes_nothing(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
@@ -115,7 +115,7 @@ def test_how_the_network_cuts_the_stream_changes_nothing(pieces: list[bytes]) ->
         assert outcome(make(), single) == whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PIECES)
 def test_a_server_knows_no_outcome_but_those_documented(pieces: list[bytes]) -> None:
     server = ServerConnection()
@@ -148,7 +148,7 @@ def check_refusal(event: RequestRefused | ConnectionFailed) -> None:
         assert read.errno == ErrorCode(error.code).in_version_1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PIECES, st.sampled_from([1, 2]))
 def test_a_client_knows_no_outcome_but_those_documented(pieces: list[bytes], version: int) -> None:
     client = a_client(version)
@@ -162,7 +162,6 @@ def test_a_client_knows_no_outcome_but_those_documented(pieces: list[bytes], ver
 REQUESTS = [RequestIP(id=1), RequestIP(), ReleaseIP(2), Subscribe(3), Ping(4), Ping(), Ack(5)]
 
 
-@settings(deadline=None)
 @given(st.permutations(REQUESTS))
 def test_what_a_client_may_send_a_server_takes(requests: list[Request]) -> None:
     client, server = a_client(2), ServerConnection()

@@ -53,7 +53,7 @@ def _family(route: PushedRoute) -> int:
     return 4 if route.network.is_ipv4 else 6
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TERMS, st.sampled_from(KEYS), LEASED, st.randoms(use_true_random=False))
 def test_what_is_told_hangs_on_the_leases_and_not_on_their_order(
     terms: LeaseTerms, key: bytes, leased: list[object], random: Random
@@ -83,7 +83,7 @@ def test_what_is_told_hangs_on_the_leases_and_not_on_their_order(
             assert peer.push.mtu in (None, told.mtu)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TERMS, st.sampled_from(KEYS), LEASED.filter(bool))
 def test_what_is_told_arrives_as_it_was_sent(
     terms: LeaseTerms, key: bytes, leased: list[object]

@@ -74,5 +74,5 @@ class StoresAgree(RuleBasedStateMachine):
         assert mine == other
 
 
-StoresAgree.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+StoresAgree.TestCase.settings = settings(max_examples=60, stateful_step_count=20)
 TestStoresAgree: Any = StoresAgree.TestCase

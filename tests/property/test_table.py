@@ -136,7 +136,5 @@ class TableAgainstADict(RuleBasedStateMachine):
                 assert old == self.saved.get(address)
 
 
-TableAgainstADict.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None
-)
+TableAgainstADict.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestTableAgainstADict: Any = TableAgainstADict.TestCase
