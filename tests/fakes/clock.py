@@ -10,9 +10,13 @@ class FakeClock:
         self._now = now
         self._wall = wall
         self._boot = boot
+        self._suspended = 0.0
 
     def now(self) -> float:
         return self._now
+
+    def suspended(self) -> float:
+        return self._suspended
 
     def wall(self) -> float:
         return self._wall
@@ -28,6 +32,11 @@ class FakeClock:
         """Both clocks go on."""
         self._now += seconds
         self._wall += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """The computer sleeps: both clocks go on, programs do not."""
+        self.pass_time(seconds)
+        self._suspended += seconds
 
     def set_wall(self, wall: float) -> None:
         """Somebody sets the wall clock; `now` goes on as ever."""

@@ -7,15 +7,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wg_dynamic.client.machine import (
+    DECLINES_MAX,
+    DECLINES_TIME,
     JITTER,
     MIN_LEASE_TIME,
     RETRY_AFTER_MAX,
     RETRY_MAX,
     TRANSITIONS,
     Action,
+    AddressesInUse,
     Apply,
     Ask,
     DeadlinePassed,
+    Decline,
+    Declined,
     Drop,
     Event,
     ExchangeFailed,
@@ -23,6 +28,7 @@ from wg_dynamic.client.machine import (
     Granted,
     LeaseClient,
     LinkDown,
+    NetworkChanged,
     Release,
     Started,
     State,
@@ -52,7 +58,14 @@ FAILURES = st.builds(
     st.none() | st.sampled_from([0.0, 30.0, 4294967295.0]),
     st.booleans(),
 )
+IN_USE = st.builds(
+    AddressesInUse,
+    st.frozensets(st.sampled_from([ip_address("192.0.2.7"), ip_address("2001:db8::7")])),
+)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.just(NetworkChanged()),
+    st.just(Declined()),
+    IN_USE,
     st.just(Started()),
     st.just(LinkDown()),
     st.just(DeadlinePassed()),
@@ -63,6 +76,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 STEP = st.one_of(
     st.tuples(st.just(DeadlinePassed()), st.just(math.inf)),
     st.tuples(GRANTS, st.sampled_from([0.0, 0.5])),
+    st.tuples(IN_USE | st.just(Declined()), st.sampled_from([0.0, 0.5])),
     st.tuples(FAILURES, st.sampled_from([0.0, 0.5, 10.0])),
     st.tuples(EVENTS, st.sampled_from([0.0, 0.5, 10.0, 1000.0, math.inf])),
 )
@@ -80,6 +94,7 @@ class Life:
         self.applied: set[str] = set()
         self.wait = 0.0
         self.told: list[str] = []
+        self.declined_at: list[float] = []
 
     def step(self, event: Event, later: float) -> None:
         machine = self.machine
@@ -124,6 +139,19 @@ class Life:
             case Tell():
                 assert action.text not in self.told[-1:]
                 self.told.append(action.text)
+            case Decline():
+                held = (
+                    {one.ip for one in self.machine.lease.addresses}
+                    if self.machine.lease
+                    else set()
+                )
+                assert action.addresses
+                assert not held & set(action.addresses)
+                self.applied -= {str(ip) for ip in action.addresses}  # never set: it was in use
+                recent = [at for at in self.declined_at if self.now - at < DECLINES_TIME]
+                assert len(recent) < DECLINES_MAX
+                self.declined_at = [*recent, self.now]
+                self.told = []
             case Release():
                 assert self.applied == set()
             case Finish():

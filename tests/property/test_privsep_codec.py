@@ -33,13 +33,16 @@ from wg_dynamic.privsep.requests import (
     CHECK_REQUESTS,
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
+    CONTROL_MESSAGES,
     MAX_ADDRESSES_PER_PEER,
     MAX_POOLS,
+    MAX_STATE,
     SERVER_REPLIES,
     SERVER_REQUESTS,
     AddressSetting,
     Applied,
     ApplyLease,
+    AskStatus,
     Change,
     ChangeAllowedIPs,
     Changed,
@@ -54,9 +57,11 @@ from wg_dynamic.privsep.requests import (
     Finding,
     LevelPush,
     LinkState,
+    NetworkChanged,
     NextPeers,
     PeerInfo,
     Peers,
+    Progress,
     ReadPeers,
     ReadTerms,
     Ready,
@@ -64,6 +69,7 @@ from wg_dynamic.privsep.requests import (
     RefusedAddress,
     Report,
     ServerStart,
+    Status,
     Stop,
     TermsPart,
 )
@@ -75,6 +81,7 @@ SETS = (
     CLIENT_REPLIES,
     CHECK_REQUESTS,
     CHECK_REPLIES,
+    CONTROL_MESSAGES,
 )
 CODECS = [MessageCodec(messages) for messages in SETS]
 
@@ -193,8 +200,17 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     ClientStart: st.builds(ClientStart, TEXTS, st.binary(max_size=20), tuples(ADDRESSES)),
     Connecting: st.builds(Connecting),
     Failed: st.builds(Failed, TEXTS),
-    Applied: st.builds(Applied, tuples(st.builds(RefusedAddress, PREFIXES, TEXTS))),
+    Applied: st.builds(Applied, tuples(st.builds(RefusedAddress, PREFIXES, TEXTS, st.booleans()))),
     LinkState: st.builds(LinkState, st.booleans()),
+    NetworkChanged: st.builds(NetworkChanged),
+    Progress: st.builds(
+        Progress,
+        st.text("abcxyz", min_size=1, max_size=MAX_STATE),
+        st.none() | st.floats(0.0, 1e9),
+        st.integers(1, 255),
+    ),
+    AskStatus: st.builds(AskStatus),
+    Status: st.builds(Status, TEXTS),
 }
 
 

@@ -15,7 +15,8 @@ from wg_dynamic.cli.daemon import (
     umask,
     verdict_on_failure,
 )
-from wg_dynamic.cli.status import OK, run
+from wg_dynamic.cli.show import describe, has_lease
+from wg_dynamic.cli.status import NO_LEASE, NOT_RUNNING, OK, run
 from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.helper.client import (
     ROLE,
@@ -24,13 +25,14 @@ from wg_dynamic.helper.client import (
     open_interface,
     undo_leftovers,
 )
+from wg_dynamic.helper.control_socket import ask_status
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import read_entries
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import require_root, service_account
-from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.system.runtime import RuntimeDirectory, control_path
 from wg_dynamic.wireguard.key import format_key
 
 PROGRAM = "wg-dynamic-client"
@@ -69,10 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
         " fe80::/128 in its allowed IPs. Ends by itself when the interface is removed.",
     )
     parser.add_argument("interface", help="the WireGuard interface, for example wg0")
-    parser.add_argument("--stop", action="store_true", help="release the lease, undo it, and end")
-    parser.add_argument(
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--stop", action="store_true", help="release the lease, undo it, and end")
+    verbs.add_argument("--status", action="store_true", help="show the lease and what is set")
+    verbs.add_argument(
         "--applied", action="store_true", help="say what is set for the lease, one thing a line"
     )
+    parser.add_argument("--json", action="store_true", help="with --status: for programs")
     parser.add_argument(
         "--wait",
         type=_seconds,
@@ -95,7 +100,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run(PROGRAM, lambda: _main(make_parser().parse_args(argv)))
+    return run(PROGRAM, lambda: _main(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.json and not arguments.status:
+        parser.error("argument --json: only with --status")
+    return arguments
 
 
 def _main(arguments: argparse.Namespace) -> int:
@@ -105,6 +118,8 @@ def _main(arguments: argparse.Namespace) -> int:
         return _show_applied(arguments.interface)
     if arguments.stop:
         return _stop(arguments.interface)
+    if arguments.status:
+        return _status(arguments.interface, as_json=arguments.json)
     name = arguments.interface
     away = f"{name}: no lease yet after {arguments.wait:g} s, going on in the background"
     return run_daemon(
@@ -130,10 +145,25 @@ def _keep(arguments: argparse.Namespace, verdict: Verdict, destination: str) -> 
         events=events,
         arguments=network_arguments(destination, verbose=arguments.verbose),
         signals=signals,
+        status=lambda helper: helper.status(),
     )
     if supervisor.failed:
         return verdict_on_failure(PROGRAM, verdict, helper.reason)
     return OK
+
+
+def _status(name: str, *, as_json: bool) -> int:
+    import json  # noqa: PLC0415 - a client starts sooner without
+
+    ifindex = find_interface(RtnetlinkControl(), name).ifindex
+    text = ask_status(control_path(ifindex, ROLE))
+    if text is None:
+        absent = json.dumps({"interface": name, "state": "not running"})
+        print(absent if as_json else f"{name}: no {PROGRAM} runs here")
+        return NOT_RUNNING
+    status = json.loads(text)
+    print(text if as_json else describe(status), end="\n" if as_json else "")
+    return OK if has_lease(status) else NO_LEASE
 
 
 def _stop(name: str) -> int:

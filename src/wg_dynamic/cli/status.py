@@ -14,6 +14,10 @@ UNQUALIFIED = 3
 """The interface, its surroundings or the database are not what is expected."""
 NOT_PERMITTED = 4
 """Not root, or the kernel refuses."""
+NO_LEASE = 5
+"""--status: a client runs, and has no lease now."""
+NOT_RUNNING = 6
+"""--status: no client runs on the interface."""
 
 
 def status_of(error: WgDynamicError) -> int:

@@ -47,6 +47,7 @@ def supervise(
     arguments: list[str],
     signals: int,
     on_gone: Callable[[], None] = lambda: None,
+    status: Callable[[_Helper], str] | None = None,
 ) -> tuple[_Helper, Supervisor]:
     """Run the helper of an opened interface to its end, and close everything.
 
@@ -58,6 +59,7 @@ def supervise(
         arguments: of the network process.
         signals: see `Supervisor.run`.
         on_gone: called when the interface is gone, before the control socket is.
+        status: what the control socket answers with when it is asked.
 
     Raises:
         whatever `make_helper` and the helper's `start` raise.
@@ -69,6 +71,7 @@ def supervise(
         released.callback(opened.runtime.release)
         released.callback(opened.wireguard.close)
         helper = make_helper()
+        control.status = None if status is None else lambda: status(helper)
         supervisor = Supervisor(
             helper,
             account=account,
@@ -80,6 +83,7 @@ def supervise(
         released.callback(lambda: helper.close(gone=supervisor.gone))
         helper.start()
         supervisor.run(signals)
+        control.status = None  # it runs no longer
         if supervisor.gone and not supervisor.stopping:
             on_gone()
         released.close()

@@ -8,15 +8,19 @@ import logging
 import select
 import socket
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, from_ip
 from wg_dynamic.client.machine import (
     Abandon,
     Action,
+    AddressesInUse,
     Apply,
     Ask,
     DeadlinePassed,
+    Decline,
+    Declined,
     Drop,
     Event,
     ExchangeFailed,
@@ -25,6 +29,7 @@ from wg_dynamic.client.machine import (
     Lease,
     LeaseClient,
     LinkDown,
+    NetworkChanged,
     Release,
     Started,
     State,
@@ -32,7 +37,9 @@ from wg_dynamic.client.machine import (
     Tell,
     remaining,
 )
+from wg_dynamic.client.refusals import least_wait
 from wg_dynamic.client.session import Session, SessionError, VersionRefusedError
+from wg_dynamic.privsep import requests
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     MAX_ADDRESSES,
@@ -45,11 +52,14 @@ from wg_dynamic.privsep.requests import (
     Connecting,
     Failed,
     LinkState,
+    Progress,
     Ready,
     Report,
     Stop,
 )
 from wg_dynamic.protocol import (
+    DeclineIP,
+    DeclineIPReply,
     ErrorCode,
     ErrorReply,
     ReleaseIP,
@@ -67,7 +77,9 @@ from wg_dynamic.system.log import printable
 _LOG = logging.getLogger(__name__)
 
 RECHECK = 30.0
-"""Longest wait, seconds: a deadline that passed in suspend is noticed within this."""
+"""Longest wait, seconds: that the computer was suspended is noticed within this."""
+SUSPENDED = 1.0
+"""Seconds of suspend after which all is looked at anew: the kernel's lifetimes stood still."""
 EXCHANGE_TIME = 10.0
 """Seconds for one exchange, connection included."""
 RELEASE_TIME = 1.0
@@ -82,7 +94,6 @@ class Driver:
     def __init__(
         self, start: ClientStart, channel: Channel, machine: LeaseClient, clock: Clock
     ) -> None:
-        self._interface = start.interface
         self._channel = channel
         self._machine = machine
         self._clock = clock
@@ -102,6 +113,10 @@ class Driver:
         """Connect requests without an answer; only the last one's socket is used."""
         self._finish_at: float | None = None
         self._finished = False
+        self._slept = clock.suspended()
+        """How long the computer has been suspended since it started, as last seen."""
+        self._progress: Progress | None = None
+        """What the helper knows about us."""
 
     def run(self) -> None:
         """Work until Stop. Raises EOFError when the helper is gone, ChannelError."""
@@ -109,6 +124,7 @@ class Driver:
         try:
             self._happen(Started())
             while not self._finished:
+                self._tell_progress()
                 self._wait()
                 self._on_time()
         finally:
@@ -140,11 +156,28 @@ class Driver:
         if self._finish_at is not None:
             self._finished = self._finished or now >= self._finish_at
             return
+        self._look_for_suspend()
         if self._exchange_end is not None and now >= self._exchange_end:
             self._exchange_failed(f"no answer within {EXCHANGE_TIME:g} s")
         deadline = self._machine.deadline
         if deadline is not None and now >= deadline:
             self._happen(DeadlinePassed())
+
+    def _look_for_suspend(self) -> None:
+        """The hub may have ended our lease meanwhile, and the kernel's lifetimes are late now."""
+        before, self._slept = self._slept, self._clock.suspended()
+        slept = self._slept - before
+        if slept >= SUSPENDED and self._machine.state is not State.PAUSED:
+            _LOG.info("awake after %.0f s: asking for the lease anew", slept)
+            self._happen(Started())
+
+    def _tell_progress(self) -> None:
+        machine = self._machine
+        deadline = machine.deadline if machine.deadline != inf else None
+        progress = Progress(machine.state.name.lower(), deadline, self._version)
+        if progress != self._progress and self._finish_at is None:
+            self._channel.send(progress)
+        self._progress = progress
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -154,8 +187,9 @@ class Driver:
                 self._connects -= 1
                 self._on_connection(message, attached)
             case Applied():
-                for one in message.refused:
-                    _LOG.warning("%s is not taken: %s", one.address, one.reason)
+                self._on_applied(message)
+            case requests.NetworkChanged():
+                self._happen(NetworkChanged())
             case LinkState(up=True):
                 self._happen(Started())
             case LinkState(up=False):
@@ -164,6 +198,13 @@ class Driver:
                 self._happen(StopAsked(message.release))
             case _:
                 pass  # the start message, which came before us
+
+    def _on_applied(self, message: Applied) -> None:
+        for one in message.refused:
+            _LOG.warning("%s is not taken: %s", one.address, one.reason)
+        in_use = frozenset(ip_address(one.address.packed) for one in message.refused if one.in_use)
+        if in_use and self._version != 1:  # version 1 knows no decline
+            self._happen(AddressesInUse(in_use))
 
     def _on_connection(self, message: object, attached: socket.socket | None) -> None:
         if self._request is None or self._connects:
@@ -198,8 +239,15 @@ class Driver:
             else:
                 # Any other error says nothing about what is held (protocol.md 5.5 and 6.6).
                 lost = reply.errno == ErrorCode.SUCCESS
-                retry_after = None if reply.retry_after is None else float(reply.retry_after)
-                self._happen(ExchangeFailed(_why(reply), retry_after, lost))
+                wait = least_wait(reply.errno, reply.retry_after)
+                self._happen(ExchangeFailed(_why(reply), wait, lost))
+        elif isinstance(reply, DeclineIPReply) and not reply.errno:
+            self._happen(Declined())
+        elif isinstance(reply, DeclineIPReply | ErrorReply):
+            declining = self._machine.state is State.DECLINING
+            wait = None if declining else least_wait(reply.errno, reply.retry_after)
+            text = f"could not decline: {_why(reply)}" if declining else _why(reply)
+            self._happen(ExchangeFailed(text, wait))
         else:
             self._happen(ExchangeFailed("the server answered something else"))
 
@@ -254,6 +302,10 @@ class Driver:
             case Tell():
                 _LOG.warning("%s", printable(action.text))
                 self._channel.send(Report(printable(action.text, MAX_TEXT)))
+            case Decline():
+                declined = {ip.packed for ip in action.addresses}
+                self._wishes = tuple(wish for wish in self._wishes if wish not in declined)
+                self._begin(DeclineIP(addresses=action.addresses), EXCHANGE_TIME)
             case Release():
                 self._release(action.lease)
             case Finish():
@@ -304,7 +356,7 @@ def _wish(wishes: tuple[bytes, ...], size: int) -> Address:
     return ip_address(next((wish for wish in wishes if len(wish) == size), bytes(size)))
 
 
-def _why(reply: RequestIPReply | ReleaseIPReply | ErrorReply) -> str:
+def _why(reply: RequestIPReply | ReleaseIPReply | DeclineIPReply | ErrorReply) -> str:
     if not reply.errno:
         return "the server has no address for us"
     text = reply.errmsg or error_text(reply.errno)

@@ -1,12 +1,13 @@
 """What a client does next: a table of states and events. Pure; `now` comes in, actions go out.
 
-Theory of operation. The machine is in one of five states and has at most one deadline. The driver
+Theory of operation. The machine is in one of six states and has at most one deadline. The driver
 feeds it events as they happen, and DeadlinePassed when the deadline has come; it performs the
 returned actions in their order. Whatever is not in the table cannot happen and is our own bug.
 
 REQUESTING  no lease; an exchange runs, or waits for its retry
 BOUND       a lease; nothing to do before T1, half of its time (protocol.md, "Lease life")
 RENEWING    a lease past T1; an exchange runs, or waits for its retry; the lease may run out
+DECLINING   an address that something here uses already is given back; others may be held
 PAUSED      the interface is down; a lease may be held and may run out
 STOPPED     the end: nothing is done any more
 """
@@ -17,7 +18,7 @@ from math import ceil, inf
 from types import MappingProxyType
 from typing import Final
 
-from wg_dynamic.protocol.messages import LeasedAddress
+from wg_dynamic.protocol.messages import Address, LeasedAddress
 from wg_dynamic.protocol.schema import FOREVER
 from wg_dynamic.record import dataclass, replace
 
@@ -25,7 +26,14 @@ MIN_LEASE_TIME: Final = 10
 """Seconds: a shorter lease is ignored (protocol.md, "Lease life")."""
 RETRY_FIRST: Final = 1.0
 RETRY_MAX: Final = 64.0
-"""Seconds between two tries: doubled from the first to the maximum."""
+"""Seconds between two tries while there is a lease: doubled from the first to the maximum."""
+RETRY_MAX_WITHOUT: Final = 8.0
+"""The maximum without a lease: nothing works, so a server that is back is found within it."""
+HINT_PAUSE: Final = 10.0
+"""Seconds in which a change of the network makes us try at once only once."""
+DECLINES_MAX: Final = 4
+DECLINES_TIME: Final = 3600.0
+"""At most so many declines in so many seconds: a hostile hub cannot make us go round and round."""
 RENEW_MAX: Final = 86400.0
 """Seconds: also a lease for ever is asked for, and judged by the helper's policy, every day."""
 RETRY_AFTER_MAX: Final = 3600.0
@@ -44,6 +52,7 @@ class State(Enum):
     REQUESTING = auto()
     BOUND = auto()
     RENEWING = auto()
+    DECLINING = auto()
     PAUSED = auto()
     STOPPED = auto()
 
@@ -73,12 +82,17 @@ class Lease:
 
 @dataclass(frozen=True)
 class Started:
-    """The machine begins, or the interface came up again."""
+    """The machine begins, the interface came up again, or the computer woke up."""
 
 
 @dataclass(frozen=True)
 class LinkDown:
     """The interface went down."""
+
+
+@dataclass(frozen=True)
+class NetworkChanged:
+    """Another interface got an address or a default route: it may be worth a try now."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +120,35 @@ class ExchangeFailed:
 
 
 @dataclass(frozen=True)
+class AddressesInUse:
+    """Leased addresses that something here has already; they are not set."""
+
+    addresses: frozenset[Address]
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The server has taken the decline."""
+
+
+@dataclass(frozen=True)
 class StopAsked:
     """The daemon is to end."""
 
     release: bool
 
 
-Event = Started | LinkDown | DeadlinePassed | Granted | ExchangeFailed | StopAsked
+Event = (
+    Started
+    | LinkDown
+    | NetworkChanged
+    | DeadlinePassed
+    | Granted
+    | ExchangeFailed
+    | AddressesInUse
+    | Declined
+    | StopAsked
+)
 
 # --- actions ---
 
@@ -150,6 +186,13 @@ class Tell:
 
 
 @dataclass(frozen=True)
+class Decline:
+    """Tell the server that these cannot be used, as an exchange (ending one that runs)."""
+
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True)
 class Release:
     """Give the addresses back, within a second."""
 
@@ -161,7 +204,7 @@ class Finish:
     """End the process."""
 
 
-Action = Ask | Abandon | Apply | Drop | Tell | Release | Finish
+Action = Ask | Abandon | Apply | Drop | Tell | Decline | Release | Finish
 
 # --- the table ---
 
@@ -170,28 +213,48 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = MappingProxyType
     {
         (_S.REQUESTING, Started): _S.REQUESTING,
         (_S.REQUESTING, LinkDown): _S.PAUSED,
+        (_S.REQUESTING, NetworkChanged): _S.REQUESTING,
         (_S.REQUESTING, DeadlinePassed): _S.REQUESTING,
         (_S.REQUESTING, Granted): _S.BOUND,
         (_S.REQUESTING, ExchangeFailed): _S.REQUESTING,
+        (_S.REQUESTING, AddressesInUse): _S.REQUESTING,
         (_S.REQUESTING, StopAsked): _S.STOPPED,
         (_S.BOUND, Started): _S.RENEWING,
         (_S.BOUND, LinkDown): _S.PAUSED,
+        (_S.BOUND, NetworkChanged): _S.BOUND,
         (_S.BOUND, DeadlinePassed): _S.RENEWING,
+        (_S.BOUND, AddressesInUse): _S.DECLINING,  # BOUND when too much was declined of late
         (_S.BOUND, StopAsked): _S.STOPPED,
         (_S.RENEWING, Started): _S.RENEWING,
         (_S.RENEWING, LinkDown): _S.PAUSED,
+        (_S.RENEWING, NetworkChanged): _S.RENEWING,
         (_S.RENEWING, DeadlinePassed): _S.RENEWING,  # REQUESTING when the lease is over
         (_S.RENEWING, Granted): _S.BOUND,
         (_S.RENEWING, ExchangeFailed): _S.RENEWING,  # REQUESTING when the lease was lost
+        (_S.RENEWING, AddressesInUse): _S.RENEWING,
         (_S.RENEWING, StopAsked): _S.STOPPED,
+        (_S.DECLINING, Started): _S.RENEWING,  # REQUESTING without a lease
+        (_S.DECLINING, LinkDown): _S.PAUSED,
+        (_S.DECLINING, NetworkChanged): _S.DECLINING,
+        (_S.DECLINING, DeadlinePassed): _S.RENEWING,  # REQUESTING without a lease
+        (_S.DECLINING, ExchangeFailed): _S.RENEWING,  # REQUESTING without a lease
+        (_S.DECLINING, AddressesInUse): _S.DECLINING,
+        (_S.DECLINING, Declined): _S.RENEWING,  # REQUESTING without a lease
+        (_S.DECLINING, StopAsked): _S.STOPPED,
         (_S.PAUSED, Started): _S.RENEWING,  # REQUESTING without a lease
         (_S.PAUSED, LinkDown): _S.PAUSED,
+        (_S.PAUSED, NetworkChanged): _S.PAUSED,
         (_S.PAUSED, DeadlinePassed): _S.PAUSED,
         (_S.PAUSED, ExchangeFailed): _S.PAUSED,
+        (_S.PAUSED, AddressesInUse): _S.PAUSED,
         (_S.PAUSED, StopAsked): _S.STOPPED,
     }
 )
-"""Every pair that can happen. `Granted` in BOUND or PAUSED cannot: no exchange runs there."""
+"""Every pair that can happen. `Granted` in BOUND or PAUSED cannot: no exchange runs there.
+
+In use is told about what was set last, also when that was long dropped, or while a renewal runs:
+only in BOUND it is about the lease, and what a renewal brings is judged again.
+"""
 
 
 class LeaseClient:
@@ -208,16 +271,21 @@ class LeaseClient:
         self._not_before = 0.0
         """Until when the server asked us to wait (retry_after)."""
         self._told = ""
+        self._hint_after = 0.0
+        """Until when changes of the network are passed over."""
+        self._waiting = False
+        """No exchange runs: the deadline is the next try."""
+        self._declines: list[float] = []
+        """When, of late; as many as count."""
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do about an event. Raises KeyError for a pair that cannot happen (a bug)."""
-        self.state = TRANSITIONS[self.state, type(event)]
+        was, self.state = self.state, TRANSITIONS[self.state, type(event)]
         match event:
             case Started():
                 return self._start(now)
             case LinkDown():
-                self.deadline = self.lease.ends_at if self.lease else None
-                return [Abandon()]
+                return self._pause()
             case DeadlinePassed():
                 return self._deadline_passed(now)
             case Granted():
@@ -225,6 +293,20 @@ class LeaseClient:
             case ExchangeFailed():
                 return self._failed(event, now)
             case _:
+                return self._seldom(event, now, was)
+
+    def _seldom(
+        self, event: NetworkChanged | AddressesInUse | Declined | StopAsked, now: float, was: State
+    ) -> list[Action]:
+        """What happens seldom."""
+        match event:
+            case NetworkChanged():
+                return self._network_changed(now)
+            case AddressesInUse():
+                return self._in_use(event, now) if was is State.BOUND else []
+            case Declined():
+                return self._declined(now)
+            case StopAsked():
                 return self._stop(release=event.release, now=now)
 
     def _start(self, now: float) -> list[Action]:
@@ -235,15 +317,55 @@ class LeaseClient:
             actions.append(Apply(self.lease))
         return [*actions, *self._ask(now)]
 
+    def _pause(self) -> list[Action]:
+        self._waiting = False
+        self.deadline = self.lease.ends_at if self.lease else None
+        return [Abandon()]
+
     def _deadline_passed(self, now: float) -> list[Action]:
         dropped = self._drop_what_is_over(now)
         if self.state is State.PAUSED:
             self.deadline = self.lease.ends_at if self.lease else None
             return dropped
         if now < self._not_before:  # the lease ran out while the server wants to be left alone
-            self.deadline = self._no_later_than_end(self._not_before)
+            self._wait_until(self._not_before)
             return dropped
         return [*dropped, *self._ask(now)]
+
+    def _network_changed(self, now: float) -> list[Action]:
+        if not self._waiting or now < max(self._not_before, self._hint_after):
+            return []
+        self._hint_after = now + HINT_PAUSE
+        self._retry_time = RETRY_FIRST
+        return [*self._drop_what_is_over(now), *self._ask(now)]
+
+    def _in_use(self, event: AddressesInUse, now: float) -> list[Action]:
+        """Give back what cannot be used, and keep the rest; or leave it as it is."""
+        lease = self.lease
+        held = lease.addresses if lease else ()
+        mine = tuple(one.ip for one in held if one.ip in event.addresses)
+        listed = ", ".join(map(str, mine))
+        self._declines = [at for at in self._declines if now - at < DECLINES_TIME]
+        if lease is None or not mine or len(self._declines) >= DECLINES_MAX:
+            self.state = State.BOUND
+            left_alone = (
+                f"{listed} in use here; declined {DECLINES_MAX} times of late: left as it is"
+            )
+            return self._tell_once(left_alone) if mine else []
+        self._declines.append(now)
+        left = tuple(one for one in held if one.ip not in mine)
+        self.lease = replace(lease, addresses=left) if left else None
+        self.deadline = self._no_later_than_end(now + REPLY_LIMIT)
+        return [Tell(f"{listed} in use here: declined, asking for another"), Decline(mine)]
+
+    def _declined(self, now: float) -> list[Action]:
+        """Ask for another at once, but after repeated declines with more and more patience."""
+        dropped = self._drop_what_is_over(now)
+        count = len(self._declines)
+        if count <= 1:
+            return [*dropped, *self._ask(now)]
+        self._wait_until(now + RETRY_FIRST * 2 ** (count - 1))
+        return dropped
 
     def _drop_what_is_over(self, now: float) -> list[Action]:
         """Each address goes at its own end (protocol.md 10.2). Without any: REQUESTING."""
@@ -261,8 +383,13 @@ class LeaseClient:
         return actions
 
     def _ask(self, now: float) -> list[Action]:
+        self._waiting = False
         self.deadline = self._no_later_than_end(now + REPLY_LIMIT)
         return [Ask(self.lease)]
+
+    def _wait_until(self, at: float) -> None:
+        self._waiting = True
+        self.deadline = self._no_later_than_end(at)
 
     def _no_later_than_end(self, at: float) -> float:
         return at if self.lease is None else min(at, self.lease.ends_at)
@@ -278,6 +405,7 @@ class LeaseClient:
         self._retry_time = RETRY_FIRST
         self._not_before = 0.0
         self._told = ""
+        self._waiting = False
         half = lease.renew_at - lease.granted_at
         self.deadline = lease.renew_at + half * JITTER * self._jitter()
         return [Apply(lease)]
@@ -286,22 +414,28 @@ class LeaseClient:
         actions: list[Action] = []
         if event.lost and self.lease is not None:
             self.lease = None
-            self.state = State.REQUESTING if self.state is State.RENEWING else self.state
             actions.append(Drop())
+        if self.lease is None and self.state is State.RENEWING:
+            self.state = State.REQUESTING
         if self.state is State.PAUSED:
             self.deadline = self.lease.ends_at if self.lease else None
             return actions
-        wait = self._retry_time * (1 + JITTER * self._jitter())
+        most = RETRY_MAX if self.lease else RETRY_MAX_WITHOUT
+        wait = min(self._retry_time, most) * (1 + JITTER * self._jitter())
         self._retry_time = min(self._retry_time * 2, RETRY_MAX)
         if event.retry_after is not None:
             asked = min(event.retry_after, RETRY_AFTER_MAX)
             wait = max(wait, asked * (1 + JITTER * abs(self._jitter())))
             self._not_before = now + wait
-        self.deadline = self._no_later_than_end(now + wait)
-        if event.reason != self._told:  # the same trouble is told once
-            self._told = event.reason
-            actions.append(Tell(event.reason))
-        return actions
+        self._wait_until(now + wait)
+        return actions + self._tell_once(event.reason)
+
+    def _tell_once(self, text: str) -> list[Action]:
+        """The same trouble is told once."""
+        if text == self._told:
+            return []
+        self._told = text
+        return [Tell(text)]
 
     def _stop(self, *, release: bool, now: float) -> list[Action]:
         self.deadline = None

@@ -2,12 +2,23 @@
 
 import errno
 import logging
+import os
+import select
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wg_dynamic.address import SERVER_ADDRESS, Prefix, format_address, parse_address
+from wg_dynamic.address import (
+    SERVER_ADDRESS,
+    Prefix,
+    format_address,
+    is_link_local,
+    parse_address,
+)
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
+from wg_dynamic.helper.control_socket import ask_status
+from wg_dynamic.helper.in_use import is_in_use
 from wg_dynamic.helper.policy import Surroundings, refusal
 from wg_dynamic.helper.qualify import (
     client_link_local,
@@ -15,6 +26,8 @@ from wg_dynamic.helper.qualify import (
     is_anycast,
     server_peer,
 )
+from wg_dynamic.helper.status import Standing, status_text
+from wg_dynamic.helper.supervisor import Recheck
 from wg_dynamic.netlink.control import (
     FOREVER,
     Address,
@@ -28,7 +41,7 @@ from wg_dynamic.netlink.control import (
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.ledger import Ledger
+from wg_dynamic.privsep.ledger import ROUTE, Ledger
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
@@ -40,12 +53,15 @@ from wg_dynamic.privsep.requests import (
     Connecting,
     Failed,
     LinkState,
+    NetworkChanged,
+    Progress,
     RefusedAddress,
     Report,
 )
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
-from wg_dynamic.system.log import printable
+from wg_dynamic.system.clock import Clock, SystemClock
+from wg_dynamic.system.log import RateLimit, printable
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardControl
@@ -54,6 +70,9 @@ _LOG = logging.getLogger(__name__)
 
 PORT = 970
 """docs/protocol.md section 2: the server's, and the client's own."""
+LOCK_TRIES = 40
+LOCK_PAUSE = 0.05
+"""Seconds between tries to lock what a client has that is ending: its interface was made anew."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 ROLE = "client"
 """In the runtime directory: a server's leftovers are not ours to undo."""
@@ -86,11 +105,28 @@ def open_interface(settings: ClientSettings, interfaces: InterfaceControl) -> Qu
         link_local = client_link_local(link, interfaces.addresses(link.ifindex))
         server_peer(link, wireguard.device())
         runtime = RuntimeDirectory(link.ifindex, role=ROLE)
-        runtime.take(f"wg-dynamic-client {link.name}")
+        _take(runtime, f"wg-dynamic-client {link.name}")
     except BaseException:
         wireguard.close()
         raise
     return QualifiedInterface(link, wireguard, link_local, runtime)
+
+
+def _take(runtime: RuntimeDirectory, who: str) -> None:
+    """Lock it, waiting for a daemon that is ending. Raises ConfigError.
+
+    One that serves its control socket is not ending: it looks for the end of its interface first.
+    """
+    for _ in range(LOCK_TRIES):
+        if runtime.lock(who):
+            return
+        try:
+            if ask_status(runtime.control) is not None:
+                break
+        except WgDynamicError:
+            break  # it is stopped, and may go on
+        select.select([], [], [], LOCK_PAUSE)
+    runtime.take(who)
 
 
 class ClientHelper:
@@ -107,7 +143,9 @@ class ClientHelper:
         interfaces: InterfaceControl,
         verdict: Verdict,
         opened: QualifiedInterface,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._settings = settings
         self._interfaces = interfaces
         self._verdict = verdict
@@ -120,7 +158,20 @@ class ClientHelper:
         self._repaired = False
         self._trouble = ""
         """Why the interface could not be put right, as the log knows."""
-        self._last: tuple[Prefix, ...] = ()
+        self._taken: tuple[AddressSetting, ...] = ()
+        self._taken_at = 0.0
+        self._refused: tuple[RefusedAddress, ...] = ()
+        self._server_key: bytes | None = None
+        """Of the peer that the lease was set for."""
+        self._without_peer = False
+        """The log knows that no peer is the server's any more."""
+        self._progress: Progress | None = None
+        self._wants_hint = False
+        """Something was told since the last hint: so hints come no faster than tries."""
+        self._error = ""
+        self._overruns = RateLimit(self._clock.now)
+        self.more: list[Callable[[], Mapping[str, object]]] = []
+        """Who else has something to say of what is set, for `--status`."""
         self.reason = ""
         """Why the network process could not go on."""
 
@@ -140,6 +191,7 @@ class ClientHelper:
 
     def start_message(self) -> tuple[object, socket.socket | None]:
         """See Role."""
+        self._progress = None
         wishes = tuple(prefix.packed for prefix in self._lease.addresses())
         return ClientStart(self._link.name, self._link_local.packed, wishes), None
 
@@ -160,7 +212,11 @@ class ClientHelper:
         elif isinstance(message, ApplyLease):
             channel.send(Applied(tuple(self._apply(message.addresses))))
         elif isinstance(message, Report):
-            notify(f"STATUS={printable(message.text)}")
+            self._error = printable(message.text)
+            notify(f"STATUS={self._error}")
+        elif isinstance(message, Progress):
+            self._progress = message
+            self._wants_hint = True
 
     def _connect(self, channel: Channel) -> None:
         """Bind and begin to connect; the network process has no way to do either."""
@@ -196,16 +252,20 @@ class ClientHelper:
             peer = server_peer(self._link, self._wireguard.device())
             taken, refused = [], []
             for setting in settings:
-                reason = refusal(setting.address, setting.network, self._around(peer.public_key))
+                around = self._around(peer.public_key)
+                reason = refusal(setting.address, setting.network, around)
                 if reason:
-                    refused.append(RefusedAddress(setting.address, reason))
+                    in_use = is_in_use(setting.address, around)
+                    refused.append(RefusedAddress(setting.address, reason, in_use))
                 else:
                     taken.append(setting)
             self._lease.apply(taken, peer.public_key)
+            self._server_key = peer.public_key
         except InterfaceNotFoundError:
             return []  # the event that says so is on its way
         except WgDynamicError as error:
             _LOG.error("cannot set the lease: %s", error)
+            self._error = f"cannot set the lease: {error}"
             return [RefusedAddress(setting.address, str(error)) for setting in settings]
         self._tell_about(taken, refused)
         return refused
@@ -224,12 +284,16 @@ class ClientHelper:
 
     def _tell_about(self, taken: list[AddressSetting], refused: list[RefusedAddress]) -> None:
         addresses = tuple(setting.address for setting in taken)
+        before = tuple(setting.address for setting in self._taken)
+        self._taken, self._taken_at = tuple(taken), self._clock.now()
+        self._refused = tuple(refused)
         name = self._link.name
         if taken:
             listed = ", ".join(str(address) for address in addresses)
             time = taken[0].valid_time
             text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
-            if addresses != self._last:
+            self._error = ""
+            if addresses != before:
                 _LOG.info(text)
             self._verdict.give(0, text)
             notify(f"STATUS={text}")
@@ -237,23 +301,64 @@ class ClientHelper:
             self._verdict.give(
                 0, f"{name}: the lease was refused here: {refused[0].reason}; going on trying"
             )
-        elif self._last:
+        elif before:
             _LOG.info("%s: no lease any more", name)
-        self._last = addresses
 
     # --- events ---------------------------------------------------------------------------------
 
-    def event(self, event: Event, channel: Channel | None) -> bool:
+    def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """See Role."""
-        ours = self._link.ifindex
-        if isinstance(event, LinkEvent) and event.link.ifindex == ours:
-            return not event.gone and self._look(channel)
-        if isinstance(event, Overrun):
-            return self._look(channel)
-        if isinstance(event, AddressEvent) and event.gone and event.address.ifindex == ours:
-            return self._look(channel)
-        if isinstance(event, RouteEvent) and event.gone and event.route.ifindex == ours:
-            return self._look(channel)
+        match event:
+            case LinkEvent() if event.link.ifindex == self._link.ifindex:
+                return not event.gone and self._look(channel)
+            case Overrun():
+                if self._overruns.allow():
+                    _LOG.info("events of the kernel were lost: looking at everything anew")
+                return self._look(channel)
+            case Recheck():
+                stays = self._look(channel) if self._trouble else True
+                return stays and self._look_at_peer(channel)
+            case AddressEvent() if event.address.ifindex == self._link.ifindex:
+                return not event.gone or self._look(channel)
+            case RouteEvent() if event.route.ifindex == self._link.ifindex:
+                return not event.gone or self._look(channel)
+            case AddressEvent() | RouteEvent() if not event.gone:
+                self._came_elsewhere(event, channel)
+            case _:
+                pass
+        return True
+
+    def _came_elsewhere(self, event: AddressEvent | RouteEvent, channel: Channel | None) -> None:
+        """It may be a way to the server, or an address that is leased to us."""
+        if isinstance(event, RouteEvent):
+            useful = event.route.prefix.length == 0
+        else:
+            packed = event.address.prefix.packed
+            useful = not is_link_local(packed)
+            if any(packed == one.address.packed for one in self._taken):
+                self._renew(channel)  # it is judged anew, and declined
+        if useful and self._wants_hint and channel is not None:
+            self._wants_hint = False
+            channel.send(NetworkChanged())
+
+    def _look_at_peer(self, channel: Channel | None) -> bool:
+        """WireGuard tells nobody of its peers: has the server's all that the lease gave it?
+
+        An administrator may have removed it, entered it anew, or another one in its place.
+        """
+        if self._server_key is None or not self._taken:
+            return True
+        try:
+            peer = server_peer(self._link, self._wireguard.device())
+        except WgDynamicError as error:
+            if not self._without_peer:
+                _LOG.warning("%s", error)
+            self._without_peer = True
+            return True
+        self._without_peer = False
+        if peer.public_key != self._server_key or self._lease.widened() - set(peer.allowed_ips):
+            _LOG.info("the server's peer of %s has changed: renewing", self._link.name)
+            self._renew(channel)
         return True
 
     def _look(self, channel: Channel | None) -> bool:
@@ -266,6 +371,9 @@ class ClientHelper:
         except NetlinkError as error:
             self._note_trouble(error)
             return True
+        if link.name != self._link.name:
+            _LOG.info("%s is called %s now", self._link.name, link.name)
+        self._link = link
         if link.up and not self._restore():
             return False
         states = []
@@ -276,10 +384,19 @@ class ClientHelper:
         elif lost and link.up:  # down and up before we looked, or taken off by hand: ask again
             _LOG.info("%s has lost leased addresses or routes: renewing", self._link.name)
             states = [False, True]
+        self._send_states(channel, states)
+        return True
+
+    def _renew(self, channel: Channel | None) -> None:
+        """Have the lease set and asked for anew, as after a link that was down."""
+        if self._up:
+            self._send_states(channel, [False, True])
+
+    @staticmethod
+    def _send_states(channel: Channel | None, states: list[bool]) -> None:
         if channel is not None:
             for up in states:
                 channel.send(LinkState(up))
-        return True
 
     def _restore(self) -> bool:
         """Put back what the kernel dropped with the link; False when the link is gone.
@@ -317,6 +434,28 @@ class ClientHelper:
                 )
             self._repaired = True
         self._lease.add_server_route()
+
+    # --- status and end -------------------------------------------------------------------------
+
+    def status(self) -> str:
+        """How it stands, as a JSON object (helper/status.py)."""
+        standing = Standing(
+            interface=self._link.name,
+            pid=os.getpid(),
+            up=self._up,
+            link_local=self._link_local,
+            progress=self._progress,
+            server_key=self._server_key,
+            lease=self._taken,
+            leased_at=self._taken_at,
+            refused=self._refused,
+            addresses=tuple(self._lease.addresses()),
+            routes=tuple(entry.prefix for entry in self._ledger.entries(ROUTE)),
+            allowed_ips=tuple(self._lease.widened()),
+            error=self._error,
+        )
+        more = {name: value for source in self.more for name, value in source().items()}
+        return status_text(standing, self._clock.now(), more)
 
     def close(self, *, gone: bool) -> None:
         """Undo everything that was set."""

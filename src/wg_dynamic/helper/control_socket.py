@@ -1,19 +1,22 @@
-"""How `--stop` reaches the daemon: a Unix socket in the runtime directory, which is root's."""
+"""How `--stop` and `--status` reach the daemon: a Unix socket in the runtime directory, root's."""
 
 import contextlib
 import os
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from wg_dynamic.errors import WgDynamicError
-from wg_dynamic.privsep.codec import ChannelError, MessageCodec
-from wg_dynamic.privsep.requests import Ready, Stop
+from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError, MessageCodec
+from wg_dynamic.privsep.requests import CONTROL_MESSAGES, AskStatus, Ready, Status, Stop
 
-_CODEC = MessageCodec((Stop, Ready))
+_CODEC = MessageCodec(CONTROL_MESSAGES)
 _MESSAGE_SIZE = 64
 STOP_TIMEOUT = 10.0
 """Seconds that `--stop` waits for the daemon: releasing takes one, undoing far less."""
+STATUS_TIMEOUT = 5.0
+"""Seconds that `--status` waits: the daemon may be at a change of the kernel's."""
 
 
 class ControlSocket:
@@ -30,13 +33,15 @@ class ControlSocket:
             os.umask(old)
         self._listener.listen(4)
         self._waiting: list[socket.socket] = []
+        self.status: Callable[[], str] | None = None
+        """What AskStatus is answered with; None: with nothing."""
 
     def fileno(self) -> int:
         """For select; readable when somebody asks."""
         return self._listener.fileno()
 
     def receive(self) -> Stop | None:
-        """The request of the next caller; None when it had none that we know."""
+        """The request of the next caller; None when it had none for us, or is answered already."""
         with contextlib.suppress(OSError):
             caller, _ = self._listener.accept()
             caller.settimeout(1.0)
@@ -45,6 +50,8 @@ class ControlSocket:
                 if isinstance(message, Stop):
                     self._waiting.append(caller)
                     return message
+                if isinstance(message, AskStatus) and self.status is not None:
+                    caller.send(_CODEC.encode(Status(self.status())))
             caller.close()
         return None
 
@@ -87,3 +94,27 @@ def stop_running(path: Path, *, release: bool) -> bool:
         except (BrokenPipeError, ConnectionResetError):
             pass  # it was ending already
     return True
+
+
+def ask_status(path: Path) -> str | None:
+    """Ask the daemon behind `path` how it stands: a JSON object; None when none answers.
+
+    Raises:
+        WgDynamicError: it is there and says nothing for STATUS_TIMEOUT seconds.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.settimeout(STATUS_TIMEOUT)
+        try:
+            asker.connect(str(path))
+            asker.send(_CODEC.encode(AskStatus()))
+            data = asker.recv(MAX_MESSAGE_SIZE)
+        except TimeoutError as error:
+            msg = f"the daemon did not answer within {STATUS_TIMEOUT:g} s: see its log"
+            raise WgDynamicError(msg) from error
+        except (FileNotFoundError, ConnectionError):
+            return None  # nobody, or one that just ends
+    try:
+        message = _CODEC.decode(data)
+    except ChannelError:
+        return None
+    return message.text if isinstance(message, Status) else None

@@ -19,6 +19,7 @@ from wg_dynamic.helper.qualify import (
     is_anycast,
 )
 from wg_dynamic.helper.record import Record
+from wg_dynamic.helper.supervisor import Recheck
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.netlink.control import (
@@ -197,7 +198,7 @@ class ServerHelper:
             return Failed(str(error))
         return next(self._parts)
 
-    def event(self, event: Event, channel: Channel | None) -> bool:
+    def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """See Role."""
         if isinstance(event, LinkEvent) and event.link.ifindex == self._link.ifindex:
             return not event.gone and self._repair()

@@ -18,6 +18,7 @@ from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready, Stop
 from wg_dynamic.privsep.spawn import spawn_network_process
+from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import signal_descriptor
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import printable
@@ -35,7 +36,13 @@ CALM = 60.0
 MESSAGES_AT_A_TIME = 32
 """Requests carried out before signals and events are looked at again."""
 RECHECK = 30.0
-"""Longest wait in one select: deadlines are met within this after a suspend."""
+"""Seconds between two Rechecks, and the longest wait in one select: deadlines are met within this
+after a suspend."""
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Nobody has said anything: time to look at what nobody tells of."""
 
 
 class Role(Protocol):
@@ -69,8 +76,8 @@ class Role(Protocol):
     def fatal(self, reason: str) -> None:
         """The network process could not even begin to serve, nor could another one."""
 
-    def event(self, event: Event, channel: Channel | None) -> bool:
-        """Something changed in the kernel; False when the interface is gone."""
+    def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
+        """Something may have changed in the kernel; False when the interface is gone."""
 
 
 class Supervisor:
@@ -100,6 +107,7 @@ class Supervisor:
         self._restart_delay = RESTART_FIRST
         self._failed_starts = 0
         self._has_served = False
+        self._recheck_at = clock.now() + RECHECK
         self._stop_at: float | None = None
         self._over = False
         self.stopping = False
@@ -130,7 +138,7 @@ class Supervisor:
 
     def _wait(self) -> float:
         now = self._clock.now()
-        times = [t for t in (self._restart_at, self._stop_at) if t is not None]
+        times = [t for t in (self._restart_at, self._stop_at, self._recheck_at) if t is not None]
         return max(0.0, min([RECHECK, *[t - now for t in times]]))
 
     def _on_time(self) -> None:
@@ -140,6 +148,9 @@ class Supervisor:
             self._over = True
         elif self._restart_at is not None and now >= self._restart_at:
             self._start_process()
+        elif now >= self._recheck_at:
+            self._recheck_at = now + RECHECK
+            self._tell(Recheck())
 
     def _start_process(self) -> None:
         self._restart_at = None
@@ -179,6 +190,9 @@ class Supervisor:
                 self._stop(release=False)
 
     def _on_control(self, _descriptor: int) -> None:
+        self._on_events(_descriptor)  # one whose interface is gone does not say that it runs
+        if self._over:
+            return
         request = self._control.receive()
         if request is not None:
             _LOG.info("told to stop%s", " and release" if request.release else "")
@@ -198,14 +212,18 @@ class Supervisor:
 
     def _on_events(self, _descriptor: int) -> None:
         for event in self._events.read():
-            try:
-                stays = self._role.event(event, self._channel)
-            except ChannelError:
-                continue  # the end of that process is noticed on its channel
-            if not stays:
-                self.gone = True
-                self._over = True
+            self._tell(event)
+            if self._over:
                 return
+
+    def _tell(self, event: Event | Recheck) -> None:
+        try:
+            stays = self._role.event(event, self._channel)
+        except ChannelError:
+            return  # the end of that process is noticed on its channel
+        if not stays:
+            self.gone = True
+            self._over = True
 
     def _on_channel(self, _descriptor: int) -> None:
         channel = self._channel

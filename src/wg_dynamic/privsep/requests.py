@@ -40,6 +40,10 @@ MAX_REASON = 110
 """Characters of the reason of a refusal: MAX_CHANGES of them fit into a message."""
 MAX_TEXT = 1000
 """Characters of a report."""
+MAX_STATE = 16
+"""Characters of the name of a state."""
+MAX_STATUS = 60000
+"""Characters of a status: printable ASCII, so as many bytes."""
 MAX_POOLS = 256
 MAX_EXCLUSIONS = 65536
 MAX_RESERVATIONS = 65536
@@ -315,6 +319,24 @@ class Report:
         _check(len(self.text) <= MAX_TEXT, f"more than {MAX_TEXT} characters")
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the client stands, told whenever it changes: for `--status`. No answer."""
+
+    state: str
+    next_at: float | None
+    """CLOCK_BOOTTIME seconds when it does something by itself; None: when something happens."""
+    version: int
+    """Of the protocol, as it speaks it to this server."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no state (ValueError)."""
+        short = 0 < len(self.state) <= MAX_STATE
+        _check(short and self.state.isascii() and self.state.isalpha(), "no name of a state")
+        _check(self.next_at is None or 0 <= self.next_at < 1 << 53, "no moment")
+        _check(0 < self.version < 1 << 8, f"version {self.version}")
+
+
 # --- client: helper -> network process ---------------------------------------------------------
 
 
@@ -346,6 +368,8 @@ class RefusedAddress:
 
     address: Prefix
     reason: str
+    in_use: bool = False
+    """Something has this very address already: it is to be declined (docs/protocol.md 6.8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +384,11 @@ class LinkState:
     """The interface went down, or is up again and qualifies."""
 
     up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """Another interface got an address or a default route: the server may be in reach again."""
 
 
 # --- server: the check of a database ------------------------------------------------------------
@@ -421,6 +450,25 @@ class Stop:
     release: bool
 
 
+# --- command <-> helper, over the control socket -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """How do you stand? Answer: Status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How it stands, as a JSON object (helper/status.py)."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Refuse a novel (ValueError)."""
+        _check(len(self.text) <= MAX_STATUS, f"more than {MAX_STATUS} characters")
+
+
 SERVER_REQUESTS = (ReadPeers, NextPeers, ChangeAllowedIPs, ReadTerms, Ready, Fatal)
 """Server's network process -> helper."""
 SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop)
@@ -429,7 +477,9 @@ CHECK_REQUESTS = (CheckStore,)
 """Command -> process that checks a database."""
 CHECK_REPLIES = (Finding, Checked, Fatal)
 """Process that checks a database -> command."""
-CLIENT_REQUESTS = (Connect, ApplyLease, Report, Ready, Fatal)
+CLIENT_REQUESTS = (Connect, ApplyLease, Report, Ready, Fatal, Progress)
 """Client's network process -> helper."""
-CLIENT_REPLIES = (ClientStart, Connecting, Failed, Applied, LinkState, Stop)
+CLIENT_REPLIES = (ClientStart, Connecting, Failed, Applied, LinkState, Stop, NetworkChanged)
 """Helper -> client's network process."""
+CONTROL_MESSAGES = (Stop, Ready, AskStatus, Status)
+"""Command <-> helper."""

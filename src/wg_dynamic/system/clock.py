@@ -11,6 +11,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds since boot, suspend included (clock_gettime(2), CLOCK_BOOTTIME)."""
 
+    def suspended(self) -> float:
+        """Seconds of those in which the computer was suspended."""
+
     def wall(self) -> float:
         """Unix time in seconds; may step."""
 
@@ -24,6 +27,10 @@ class SystemClock:
     def now(self) -> float:
         """See Clock."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def suspended(self) -> float:
+        """See Clock."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def wall(self) -> float:
         """See Clock."""

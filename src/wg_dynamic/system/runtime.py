@@ -30,6 +30,11 @@ def namespace_key() -> str:
     return f"n{int.from_bytes(cookie, 'little')}"
 
 
+def control_path(ifindex: int, role: str, root: Path | None = None) -> Path:
+    """Where a daemon's control socket is if it runs; nothing is made."""
+    return (root or RUNTIME_ROOT) / f"{namespace_key()}-{ifindex}" / f"{role}-control"
+
+
 class RuntimeDirectory:
     """`/run/wg-dynamic/NAMESPACE-IFINDEX/`, mode 0700, locked while a daemon has it."""
 

@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,74 @@ def test_where_nothing_is_set_nothing_is_shown_and_nothing_left(
     assert main(["--applied", "wg0"]) == 0
     assert capsys.readouterr().out == ""
     assert list(world.root.iterdir()) == []
+
+
+# --- --status --------------------------------------------------------------------------------
+
+
+def a_status(valid_for: float | None) -> str:
+    lease = [{"address": "10.44.0.7/32", "network": None, "valid_for": valid_for}]
+    return json.dumps(
+        {
+            "interface": "wg0",
+            "pid": 42,
+            "state": "bound",
+            "up": True,
+            "link_local": "fe80::1/128",
+            "server": {"address": "fe80::", "public_key": None, "version": 2},
+            "lease": lease,
+            "refused": [],
+            "next_in": None,
+            "error": None,
+            "set": {},
+        }
+    )
+
+
+@pytest.mark.parametrize(("valid_for", "status"), [(60.0, 0), (None, 0), (0.0, 5)])
+def test_the_status_tells_a_lease_from_none(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    valid_for: float | None,
+    status: int,
+) -> None:
+    paths = []
+
+    def ask_status(path: Path) -> str:
+        paths.append(path)
+        return a_status(valid_for)
+
+    monkeypatch.setattr(module, "ask_status", ask_status)
+    assert main(["--status", "wg0"]) == status
+    assert "address: 10.44.0.7/32\n" in capsys.readouterr().out
+    assert main(["--status", "--json", "wg0"]) == status
+    assert capsys.readouterr().out == a_status(valid_for) + "\n"
+    assert {path.name for path in paths} == {"client-control"}
+    assert {path.parent.name for path in paths} == {world.runtime().path.name}
+
+
+def test_without_a_daemon_the_status_says_so_and_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wg_dynamic.system.runtime.RUNTIME_ROOT", world.root / "none")
+    assert main(["--status", "wg0"]) == 6
+    assert capsys.readouterr() == ("wg0: no wg-dynamic-client runs here\n", "")
+    assert main(["--status", "--json", "wg0"]) == 6
+    assert capsys.readouterr().out == '{"interface": "wg0", "state": "not running"}\n'
+    assert not (world.root / "none").exists()
+    assert main(["--status", "wg1"]) == 3
+    assert "no interface 'wg1'" in capsys.readouterr().err
+
+
+def test_json_without_status_and_status_with_stop_make_no_sense(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (["--json", "wg0"], ["--status", "--stop", "wg0"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 # --- keeping a lease -------------------------------------------------------------------------

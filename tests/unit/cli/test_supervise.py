@@ -1,5 +1,6 @@
 """What is opened is closed, in order. The daemons' own parts: test_client.py, test_server.py."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Parts:
         """Somebody says stop when the supervisor has ended."""
         self.control = Path("/run/control")
         self.failing = ""
+        self.work: Callable[[], None] = lambda: None
+        self.control_socket = Closing(self, "control")
 
     runtime = property(lambda self: self)
     wireguard = property(lambda self: Closing(self, "wireguard"))
@@ -44,6 +47,7 @@ class Parts:
     def run(self, signals: int) -> None:
         assert signals == 99
         self.do("run")
+        self.work()
 
     def close(self, *, gone: bool) -> None:
         self.do("close helper, gone" if gone else "close helper")
@@ -55,6 +59,7 @@ class Closing:
     def __init__(self, parts: Parts, name: str) -> None:
         self.parts = parts
         self.name = name
+        self.status: Callable[[], str] | None = None
 
     def close(self) -> None:
         self.parts.do(f"close {self.name}")
@@ -71,7 +76,8 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
     def make_control(path: Path) -> Closing:
         assert path == made.control
         made.do("control")
-        return Closing(made, "control")
+        made.control_socket = Closing(made, "control")
+        return made.control_socket
 
     def make_supervisor(helper: object, **more: Any) -> Parts:
         assert helper is made
@@ -97,6 +103,7 @@ def run(parts: Parts) -> tuple[object, object]:
         arguments=["stderr"],
         signals=99,
         on_gone=lambda: parts.done.append("gone"),
+        status=lambda helper: f"status of {helper}",
     )
 
 
@@ -110,6 +117,19 @@ def test_who_waits_at_the_control_socket_is_told_last(parts: Parts, *, gone: boo
     closed = ["gone", "close helper, gone"] if gone else ["close helper"]
     assert parts.done == ["control", "helper", "supervisor", "start", "run", *closed, *CLOSED]
     assert not parts.stopping
+
+
+def test_who_asks_for_the_status_is_answered_by_the_helper(parts: Parts) -> None:
+    answers: list[str] = []
+
+    def work() -> None:
+        assert parts.control_socket.status is not None
+        answers.append(parts.control_socket.status())
+
+    parts.work = work
+    run(parts)
+    assert answers == [f"status of {parts}"]
+    assert parts.control_socket.status is None, "it runs no longer"
 
 
 def test_who_says_stop_while_the_interface_goes_is_heard(parts: Parts) -> None:

@@ -13,6 +13,7 @@ from wg_dynamic.privsep.requests import (
     ClientStart,
     Connect,
     Failed,
+    Progress,
     Ready,
     Report,
     Stop,
@@ -26,8 +27,13 @@ def test_it_asks_until_it_is_told_to_stop() -> None:
     helper.send(Failed("there is no route"))
     helper.send(Stop(release=True))
     keep_lease(ClientStart("wg0", b"", ()), network, FakeClock())
-    received = [helper.receive() for _ in range(3)]
-    assert [one and one[0] for one in received] == [Ready(), Connect(), Report("there is no route")]
+    received = [helper.receive() for _ in range(4)]
+    assert [one and one[0] for one in received] == [
+        Ready(),
+        Connect(),
+        Progress("requesting", 1015.0, 2),
+        Report("there is no route"),
+    ]
     helper.close()
     network.close()
 

@@ -28,6 +28,8 @@ from wg_dynamic.privsep.requests import (
     Connecting,
     Failed,
     LinkState,
+    NetworkChanged,
+    Progress,
     Ready,
     RefusedAddress,
     Report,
@@ -68,6 +70,7 @@ class Client:
         self.machine = LeaseClient(lambda: 0.0)
         self.sockets: list[socket.socket] = []
         self.received: list[object] = []
+        self.progress: list[Progress] = []
         self.raised: Exception | None = None
         self.thread: threading.Thread | None = None
 
@@ -87,11 +90,14 @@ class Client:
         return self
 
     def receive(self, timeout: float) -> bool:
-        """Wait for a message of the driver; whether there is one."""
-        if not self.received and select.select([self.helper], [], [], timeout)[0]:
+        """Wait for a message of the driver; whether there is one. Progress is kept apart."""
+        while not self.received and select.select([self.helper], [], [], timeout)[0]:
             received = self.helper.receive()
             assert received is not None
-            self.received.append(received[0])
+            if isinstance(received[0], Progress):
+                self.progress.append(received[0])
+            else:
+                self.received.append(received[0])
         return bool(self.received)
 
     def expect(self, kind: type[_Message]) -> _Message:
@@ -289,7 +295,7 @@ def test_a_refusal_leaves_the_lease_alone(client: Client) -> None:
     client.later(1800.0)
     client.exchange(HELD_2, b"request_ip=2\nerrno=4\n\n")
     assert "no free address" in client.expect(Report).text.lower()
-    client.later(1.0)
+    client.later(10.0)
     client.exchange(HELD_2, granted())
 
 
@@ -302,6 +308,16 @@ def test_a_reply_without_addresses_and_without_an_error_takes_the_lease_away(
     client.exchange(HELD_2, b"request_ip=2\nerrno=0\n\n")
     assert client.leased() == []
     assert client.expect(Report).text == "the server has no address for us"
+
+
+def test_where_only_a_change_of_programs_would_help_it_asks_seldom(client: Client) -> None:
+    client.start()
+    client.exchange(ANY_2, b"request_ip=2\nerrno=8\nerrmsg=Unknown command\n\n")
+    assert "errno 8" in client.expect(Report).text
+    client.later(59.0)
+    assert not client.receive(0.05)
+    client.later(1.0)
+    client.exchange(ANY_2, granted())
 
 
 def test_retry_after_is_obeyed(client: Client) -> None:
@@ -370,6 +386,116 @@ def test_what_the_helper_does_not_set_is_logged(
     client.helper.send(Stop(release=False))
     assert client.ended()
     assert "192.0.2.7/32 is not taken: it is a name server's" in caplog.text
+
+
+# --- decline ------------------------------------------------------------------------------------
+
+DECLINE = b"decline_ip=2\nsection=address\nip=192.0.2.7\n\n"
+IN_USE = Applied((RefusedAddress(parse_prefix("192.0.2.7/32"), "eth0 has it", in_use=True),))
+
+
+def decline(client: Client, request: bytes, reply: bytes) -> None:
+    """Get leased what is in use here; the answer to the decline."""
+    client.exchange(request, granted())
+    client.expect(ApplyLease)
+    client.helper.send(IN_USE)
+    assert "192.0.2.7 in use here: declined" in client.expect(Report).text
+    client.exchange(DECLINE, reply)
+
+
+def test_an_address_in_use_here_is_declined_and_another_one_asked_for_at_once(
+    client: Client,
+) -> None:
+    client.start("192.0.2.7")
+    decline(client, HELD_2, b"decline_ip=2\nerrno=0\n\n")
+    client.exchange(ANY_2, granted("192.0.2.8"))
+    assert client.leased() == ["192.0.2.8/32"]
+
+
+@pytest.mark.parametrize(
+    "reply", [b"decline_ip=2\nerrno=6\n\n", b"decline_ip=2\nerrno=8\nerrmsg=Unknown command\n\n"]
+)
+def test_a_server_that_takes_no_decline_is_asked_again_all_the_same(
+    client: Client, reply: bytes
+) -> None:
+    client.start()
+    decline(client, ANY_2, reply)
+    assert "could not decline: the server refuses (errno" in client.expect(Report).text
+    client.later(1.0)
+    client.exchange(ANY_2, granted("192.0.2.8"))
+    assert client.leased() == ["192.0.2.8/32"]
+
+
+def test_what_the_policy_refuses_is_not_declined(client: Client) -> None:
+    client.start()
+    client.exchange(ANY_2, granted())
+    client.expect(ApplyLease)
+    refused = RefusedAddress(parse_prefix("192.0.2.7/32"), "it is not private")
+    client.helper.send(Applied((refused,)))
+    client.later(1800.0)
+    client.exchange(HELD_2, granted())
+
+
+def test_version_1_knows_no_decline(client: Client) -> None:
+    client.start()
+    client.exchange(ANY_2, REFUSED_VERSION)
+    client.exchange(ANY_1, granted_1())
+    client.expect(ApplyLease)
+    client.helper.send(IN_USE)
+    client.later(1800.0)
+    client.exchange(HELD_1, granted_1())
+
+
+# --- the world around, and the helper's knowledge ------------------------------------------------
+
+
+def test_a_change_of_the_network_cuts_the_wait_short(client: Client) -> None:
+    client.start()
+    client.expect(Connect)
+    client.helper.send(Failed("there is no route"))
+    client.expect(Report)
+    client.helper.send(NetworkChanged())
+    client.exchange(ANY_2, granted())
+
+
+def test_awake_again_it_sets_anew_what_is_left_and_asks(client: Client) -> None:
+    client.start()
+    client.bind()
+    client.clock.suspend(600.0)
+    client.helper.send(Applied(()))
+    assert client.expect(ApplyLease).addresses[0].valid_time == 3000
+    client.exchange(HELD_2, granted())
+    assert client.leased() == ["192.0.2.7/32"]
+
+
+def test_awake_again_with_the_interface_down_it_waits_for_the_interface(client: Client) -> None:
+    client.start()
+    client.bind()
+    client.helper.send(LinkState(up=False))
+    client.clock.suspend(600.0)
+    client.helper.send(LinkState(up=True))
+    assert client.expect(ApplyLease).addresses[0].valid_time == 3000
+
+
+def test_the_helper_is_told_where_it_stands(client: Client) -> None:
+    client.start()
+    client.exchange(ANY_2, REFUSED_VERSION)
+    client.exchange(ANY_1, granted_1())
+    client.leased()
+    client.later(0.0)
+    assert not client.receive(0.05)
+    assert client.progress[0] == Progress("requesting", 1015.0, 2)
+    assert client.progress[-1] == Progress("bound", 1000.0 + 1800.0, 1)
+
+
+def test_a_lease_for_ever_has_a_day_as_its_next_moment_and_down_none(client: Client) -> None:
+    client.start()
+    client.exchange(ANY_2, granted(valid=4294967295))
+    client.leased()
+    client.helper.send(LinkState(up=False))
+    client.later(0.0)
+    assert not client.receive(0.05)
+    assert client.progress[-1] == Progress("paused", None, 2)
 
 
 # --- version 1 ----------------------------------------------------------------------------------
@@ -591,6 +717,8 @@ def test_version_1_knows_no_release(client: Client) -> None:
 def test_it_ends_with_its_helper(client: Client) -> None:
     client.start()
     client.expect(Connect)
+    while not client.progress:  # it is waiting then
+        client.receive(0.01)
     client.helper.close()
     assert client.ended()
     assert isinstance(client.raised, EOFError)

@@ -6,6 +6,9 @@ from math import inf
 import pytest
 
 from wg_dynamic.client.machine import (
+    DECLINES_MAX,
+    DECLINES_TIME,
+    HINT_PAUSE,
     LONGEST_TIME,
     MIN_LEASE_TIME,
     RENEW_MAX,
@@ -13,12 +16,16 @@ from wg_dynamic.client.machine import (
     RETRY_AFTER_MAX,
     RETRY_FIRST,
     RETRY_MAX,
+    RETRY_MAX_WITHOUT,
     TRANSITIONS,
     Abandon,
     Action,
+    AddressesInUse,
     Apply,
     Ask,
     DeadlinePassed,
+    Decline,
+    Declined,
     Drop,
     ExchangeFailed,
     Finish,
@@ -26,6 +33,7 @@ from wg_dynamic.client.machine import (
     Lease,
     LeaseClient,
     LinkDown,
+    NetworkChanged,
     Release,
     Started,
     State,
@@ -120,18 +128,38 @@ def test_an_exchange_without_any_end_is_begun_anew() -> None:
     assert machine.handle(DeadlinePassed(), 115.0) == [Ask(None)]
 
 
-def test_tries_are_further_and_further_apart_up_to_a_limit() -> None:
-    machine = a_machine()
-    machine.handle(Started(), 0.0)
-    now, waits = 0.0, []
-    for _ in range(9):
+def waits_of(machine: LeaseClient, now: float, count: int) -> list[float]:
+    """How long it waits after failure upon failure."""
+    waits = []
+    for _ in range(count):
         machine.handle(FAILED, now)
         assert machine.deadline is not None
         waits.append(machine.deadline - now)
         now = machine.deadline
-        assert machine.handle(DeadlinePassed(), now) == [Ask(None)]
+        assert machine.handle(DeadlinePassed(), now) == [Ask(machine.lease)]
+    return waits
+
+
+def test_tries_are_further_and_further_apart_up_to_a_limit() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    waits = waits_of(machine, 0.0, 6)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert (waits[0], waits[-1]) == (RETRY_FIRST, RETRY_MAX_WITHOUT)
+
+
+def test_with_a_lease_there_is_more_time() -> None:
+    waits = waits_of(a_renewing_machine(), 1900.0, 9)
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 64.0, 64.0]
-    assert (waits[0], waits[-1]) == (RETRY_FIRST, RETRY_MAX)
+    assert waits[-1] == RETRY_MAX
+
+
+def test_when_the_lease_is_over_it_tries_often_again() -> None:
+    machine = a_renewing_machine()
+    waits_of(machine, 1900.0, 9)
+    machine.handle(DeadlinePassed(), 3700.0)
+    machine.handle(FAILED, 3700.0)
+    assert machine.deadline == 3700.0 + RETRY_MAX_WITHOUT
 
 
 def test_a_lease_makes_the_next_trouble_begin_with_a_short_wait() -> None:
@@ -181,7 +209,7 @@ def test_a_short_wait_of_the_server_does_not_shorten_ours() -> None:
     machine.handle(Started(), 0.0)
     for _ in range(5):
         machine.handle(ExchangeFailed("busy", retry_after=0.0), 0.0)
-    assert machine.deadline == 16.0
+    assert machine.deadline == 8.0
 
 
 def test_a_lease_is_kept_to_its_end_when_the_server_is_away() -> None:
@@ -359,6 +387,145 @@ def test_a_loss_that_comes_while_down_is_obeyed() -> None:
     assert machine.handle(ExchangeFailed("gone", lost=True), 201.0) == [Drop()]
     assert machine.state is State.PAUSED
     assert machine.deadline is None
+
+
+# --- the network around ------------------------------------------------------------------------
+
+
+def test_a_change_of_the_network_is_worth_a_try_at_once() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    waits_of(machine, 0.0, 4)
+    machine.handle(FAILED, 100.0)
+    assert machine.handle(NetworkChanged(), 101.0) == [Ask(None)]
+    machine.handle(FAILED, 102.0)
+    assert machine.deadline == 102.0 + RETRY_FIRST, "and begins with short waits again"
+
+
+def test_a_network_that_changes_all_the_time_is_not_obeyed_all_the_time() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(FAILED, 0.0)
+    assert machine.handle(NetworkChanged(), 0.5) == [Ask(None)]
+    machine.handle(FAILED, 0.5)
+    assert machine.handle(NetworkChanged(), 0.5 + HINT_PAUSE - 0.1) == []
+    assert machine.handle(NetworkChanged(), 0.5 + HINT_PAUSE) == [Ask(None)]
+
+
+def test_while_an_exchange_runs_or_the_lease_is_fresh_the_network_does_not_matter() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    assert machine.handle(NetworkChanged(), 0.0) == []
+    machine.handle(Granted((an_address(),), 0.0), 0.0)
+    assert machine.handle(NetworkChanged(), 1.0) == []
+    machine.handle(LinkDown(), 2.0)
+    assert machine.handle(NetworkChanged(), 3.0) == []
+
+
+def test_a_change_of_the_network_does_not_cut_the_servers_wait_short() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    machine.handle(ExchangeFailed("busy", retry_after=300.0), 0.0)
+    assert machine.handle(NetworkChanged(), 299.0) == []
+    assert machine.handle(NetworkChanged(), 300.0) == [Ask(None)]
+
+
+def test_a_change_of_the_network_after_the_end_of_a_lease_finds_it_over() -> None:
+    machine = a_renewing_machine()
+    machine.handle(FAILED, 1900.0)
+    actions = machine.handle(NetworkChanged(), 3700.0)
+    assert (actions[0], actions[-1]) == (Drop(), Ask(None))
+    assert machine.state is State.REQUESTING
+
+
+# --- what is in use here already ---------------------------------------------------------------
+
+SEVEN, SIX = ip_address("192.0.2.7"), ip_address("2001:db8::7")
+IN_USE = AddressesInUse(frozenset({SEVEN}))
+
+
+def test_what_is_in_use_is_declined_and_another_asked_for() -> None:
+    machine = a_bound_machine()
+    assert machine.handle(IN_USE, 100.0) == [
+        Tell("192.0.2.7 in use here: declined, asking for another"),
+        Decline((SEVEN,)),
+    ]
+    assert (machine.state, machine.lease) == (State.DECLINING, None)
+    assert machine.deadline == 100.0 + REPLY_LIMIT
+    assert machine.handle(Declined(), 101.0) == [Ask(None)]
+    assert (machine.state, machine.deadline) == (State.REQUESTING, 101.0 + REPLY_LIMIT)
+    machine.handle(Granted((an_address("192.0.2.8"),), 101.0), 101.0)
+    assert machine.lease == Lease((an_address("192.0.2.8"),), 101.0)
+
+
+def test_other_addresses_are_kept_meanwhile() -> None:
+    machine = a_bound_machine(an_address(), an_address(str(SIX)))
+    machine.handle(IN_USE, 100.0)
+    left = Lease((an_address(str(SIX)),), 100.0)
+    assert (machine.state, machine.lease) == (State.DECLINING, left)
+    assert machine.handle(Declined(), 101.0) == [Ask(left)]
+    assert machine.state is State.RENEWING
+
+
+def test_a_decline_that_fails_is_no_reason_to_wait_for_ever() -> None:
+    machine = a_bound_machine()
+    machine.handle(IN_USE, 100.0)
+    assert machine.handle(FAILED, 110.0) == [Tell("nobody there")]
+    assert (machine.state, machine.deadline) == (State.REQUESTING, 111.0)
+    machine = a_bound_machine()
+    machine.handle(IN_USE, 100.0)
+    assert machine.handle(DeadlinePassed(), 115.0) == [Ask(None)]
+    assert machine.state is State.REQUESTING
+
+
+def test_the_interface_may_go_down_and_up_while_it_declines() -> None:
+    machine = a_bound_machine()
+    machine.handle(IN_USE, 100.0)
+    assert machine.handle(Started(), 101.0) == [Ask(None)]
+    assert machine.state is State.REQUESTING
+    machine = a_bound_machine()
+    machine.handle(IN_USE, 100.0)
+    assert machine.handle(LinkDown(), 101.0) == [Abandon()]
+    assert (machine.state, machine.deadline) == (State.PAUSED, None)
+
+
+def test_what_is_not_leased_any_more_cannot_be_declined() -> None:
+    machine = a_bound_machine(an_address("192.0.2.8"))
+    assert machine.handle(IN_USE, 100.0) == []
+    assert str(machine.state) == "State.BOUND"
+    for event in (DeadlinePassed(), LinkDown()):
+        machine.handle(event, 1900.0)
+        state = str(machine.state)
+        assert machine.handle(IN_USE, 1900.0) == []
+        assert str(machine.state) == state
+
+
+def test_a_hub_that_leases_one_used_address_after_the_other_is_not_followed_for_ever() -> None:
+    machine = a_machine()
+    machine.handle(Started(), 0.0)
+    now, waits = 0.0, []
+    for _ in range(DECLINES_MAX):
+        machine.handle(Granted((an_address(),), now), now)
+        assert Decline((SEVEN,)) in machine.handle(IN_USE, now)
+        if Ask(None) not in machine.handle(Declined(), now):
+            assert machine.deadline is not None
+            waits.append(machine.deadline - now)
+            now = machine.deadline
+            assert machine.handle(DeadlinePassed(), now) == [Ask(None)]
+    assert waits == [2.0, 4.0, 8.0]
+    machine.handle(Granted((an_address(),), now), now)
+    text = "192.0.2.7 in use here; declined 4 times of late: left as it is"
+    assert machine.handle(IN_USE, now) == [Tell(text)]
+    assert machine.state is State.BOUND
+    assert machine.handle(IN_USE, now) == [], "said once"
+    assert machine.deadline == now + 1800.0
+    later = now + DECLINES_TIME
+    machine.handle(DeadlinePassed(), later)
+    machine.handle(Granted((an_address(),), later), later)
+    assert Decline((SEVEN,)) in machine.handle(IN_USE, later)
+
+
+# --- the end -----------------------------------------------------------------------------------
 
 
 def test_stopped_without_release_it_only_ends() -> None:

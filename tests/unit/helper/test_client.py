@@ -1,4 +1,5 @@
 import errno
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.clock import FakeClock
 from tests.fakes.netlink import FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_address, parse_prefix
-from wg_dynamic.errors import ConfigError
+from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper import client as module
 from wg_dynamic.helper.client import (
     ClientHelper,
@@ -21,6 +23,7 @@ from wg_dynamic.helper.client import (
     read_name_servers,
     undo_leftovers,
 )
+from wg_dynamic.helper.supervisor import Recheck
 from wg_dynamic.netlink.control import Address, Event, Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.ledger import ADDRESS, Entry, Ledger, LedgerError
@@ -33,12 +36,15 @@ from wg_dynamic.privsep.requests import (
     Connecting,
     Failed,
     LinkState,
+    NetworkChanged,
+    Progress,
     RefusedAddress,
     Report,
 )
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Peer
+from wg_dynamic.wireguard.key import format_key
 
 HUB = bytes([1]) * 32
 NAME = parse_prefix("fe80::1/128")
@@ -87,13 +93,14 @@ class World:
         self.runtime = RuntimeDirectory(self.link.ifindex, tmp_path, "client")
         self.settings = ClientSettings("wg0")
         self.channel: Any = FakeChannel()
+        self.clock = FakeClock()
         self.helper: ClientHelper
 
     def open(self) -> None:
         link = self.interfaces.link_by_index(self.link.ifindex)
         opened = QualifiedInterface(link, self.wireguard, NAME, self.runtime)
         verdict: Any = self.verdict
-        self.helper = ClientHelper(self.settings, self.interfaces, verdict, opened)
+        self.helper = ClientHelper(self.settings, self.interfaces, verdict, opened, self.clock)
         self.events = self.interfaces.events()
         self.helper.start()
         self.deliver()
@@ -102,6 +109,9 @@ class World:
         self.helper.answer(ApplyLease(settings), self.channel)
         self.deliver()
         return self.channel.sent.pop()
+
+    def status(self) -> Any:
+        return json.loads(self.helper.status())
 
     def deliver(self) -> bool:
         """Let the helper see what happened; False when it says that the interface is gone."""
@@ -118,6 +128,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "RESOLV_CONF", tmp_path / "resolv.conf")
+    monkeypatch.setattr(module, "LOCK_PAUSE", 0.0)
     made = World(tmp_path)
     monkeypatch.setattr("wg_dynamic.helper.qualify.open_control", lambda _: made.wireguard)
     monkeypatch.setattr(
@@ -135,6 +146,40 @@ def test_an_interface_that_qualifies_is_locked(world: World) -> None:
     with pytest.raises(ConfigError, match=r"wg-dynamic-client wg0 .* runs on this interface"):
         open_interface(world.settings, world.interfaces)
     opened.runtime.release()
+
+
+def test_one_that_is_ending_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.runtime.lock("wg-dynamic-client wg0")
+    asked: list[Path] = []
+
+    def ask_status(path: Path) -> None:
+        asked.append(path)
+        if len(asked) == 3:
+            world.runtime.release()
+
+    monkeypatch.setattr(module, "ask_status", ask_status)
+    open_interface(world.settings, world.interfaces).runtime.release()
+    assert asked == [world.runtime.control] * 3
+
+
+@pytest.mark.parametrize("answer", ["{}", WgDynamicError("no answer within 5 s")])
+def test_one_that_runs_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, answer: str | WgDynamicError
+) -> None:
+    assert world.runtime.lock("wg-dynamic-client wg0")
+    asked: list[Path] = []
+
+    def ask_status(path: Path) -> str:
+        asked.append(path)
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    monkeypatch.setattr(module, "ask_status", ask_status)
+    with pytest.raises(ConfigError, match=r"wg-dynamic-client wg0 .* runs on this interface"):
+        open_interface(world.settings, world.interfaces)
+    assert len(asked) == 1
+    world.runtime.release()
 
 
 def test_one_that_does_not_is_let_go_of(world: World) -> None:
@@ -447,6 +492,212 @@ def test_what_cannot_be_restored_is_told_and_tried_again(
     assert "cannot restore wg0: set address fe80::1/128: Cannot allocate memory" in caplog.text
     assert world.helper.event(Overrun(), world.channel)
     assert str(NAME) in world.addresses()
+
+
+def test_a_new_name_is_told_and_used(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.open()
+    world.interfaces.rename(world.link.ifindex, "wg1")
+    assert world.deliver()
+    assert "wg0 is called wg1 now" in caplog.text
+    assert world.status()["interface"] == "wg1"
+    message, _ = world.helper.start_message()
+    assert message == ClientStart("wg1", NAME.packed, ())
+    assert world.channel.take() == []
+
+
+def test_lost_events_are_worth_a_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.open()
+    world.interfaces.overrun()
+    assert world.deliver()
+    assert "events of the kernel were lost" in caplog.text
+
+
+# --- what nobody tells of --------------------------------------------------------------------
+
+
+def recheck(world: World) -> list[object]:
+    """What the network process is told after a while without any event."""
+    assert world.helper.event(Recheck(), world.channel)
+    told: list[object] = world.channel.take()
+    return told
+
+
+RENEW = [LinkState(up=False), LinkState(up=True)]
+
+
+def test_a_server_peer_that_has_all_it_was_given_is_left_alone(world: World) -> None:
+    world.open()
+    assert recheck(world) == [], "before there is a lease there is nothing to look for"
+    world.apply(*LEASE)
+    assert recheck(world) == []
+    world.apply()
+    world.wireguard.put_peer(Peer(bytes([2]) * 32, (parse_prefix("fe80::/128"),)))
+    assert recheck(world) == []
+
+
+def test_a_server_peer_that_was_entered_anew_gets_its_allowed_ips_again(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    widened = world.wireguard.allowed_ips(HUB)
+    world.wireguard.put_peer(Peer(HUB, (parse_prefix("fe80::/128"),)))
+    assert recheck(world) == RENEW
+    world.apply(*LEASE)
+    assert world.wireguard.allowed_ips(HUB) == widened
+    assert recheck(world) == []
+
+
+def test_a_server_with_another_key_gets_the_allowed_ips(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    widened = world.wireguard.allowed_ips(HUB)
+    other = bytes([2]) * 32
+    world.wireguard.remove_peer(HUB)
+    world.wireguard.put_peer(Peer(other, (parse_prefix("fe80::/128"),)))
+    assert recheck(world) == RENEW
+    world.apply(*LEASE)
+    assert world.wireguard.allowed_ips(other) == widened
+    assert recheck(world) == []
+    world.helper.close(gone=False)
+    assert world.wireguard.allowed_ips(other) == {"fe80::/128"}
+    assert world.runtime.ledger.read_text() == ""
+
+
+def test_a_server_peer_that_is_gone_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.open()
+    world.apply(*LEASE)
+    world.wireguard.remove_peer(HUB)
+    assert recheck(world) == []
+    assert recheck(world) == []
+    assert caplog.text.count("none of the 0 peers of wg0 has fe80::/128") == 1
+    world.wireguard.put_peer(Peer(HUB, (parse_prefix("fe80::/128"),)))
+    assert recheck(world) == RENEW
+
+
+def test_what_could_not_be_restored_is_tried_again_after_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add", full)
+        world.interfaces.remove_route(Route(parse_prefix("fe80::/128"), world.link.ifindex))
+        assert world.deliver()
+    assert "fe80::/128" not in world.routes()
+    recheck(world)
+    assert "fe80::/128" in world.routes()
+
+
+# --- the network around ----------------------------------------------------------------------
+
+
+def test_a_network_that_changes_is_told_once_for_each_try(world: World) -> None:
+    world.open()
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.helper.answer(Progress("requesting", 1001.0, 2), world.channel)
+
+    def changes(*addresses: str) -> list[object]:
+        for text in addresses:
+            world.interfaces.set_address(Address(eth0, parse_prefix(text)))
+        world.deliver()
+        told: list[object] = world.channel.take()
+        return told
+
+    assert changes("fe80::5/64") == [], "every interface has such a one"
+    assert changes("192.0.2.7/24", "192.0.2.8/24") == [NetworkChanged()]
+    assert changes("192.0.2.9/24") == [], "nothing was tried since"
+    world.helper.answer(Progress("requesting", 1008.0, 2), world.channel)
+    world.interfaces.add_route(Route(parse_prefix("198.51.100.0/24"), eth0))
+    assert changes() == [], "not the way to a hub on the Internet"
+    world.interfaces.add_route(Route(parse_prefix("0.0.0.0/0"), eth0))
+    assert changes() == [NetworkChanged()]
+
+
+# --- what is in use --------------------------------------------------------------------------
+
+
+def test_while_it_is_down_nothing_of_all_that_makes_it_renew(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    world.deliver()
+    assert world.channel.take() == [LinkState(up=False)]
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.set_address(Address(eth0, parse_prefix("10.44.0.7/24")))
+    world.deliver()
+    world.wireguard.put_peer(Peer(HUB, (parse_prefix("fe80::/128"),)))
+    assert recheck(world) == []
+
+
+def test_what_another_interface_has_is_told_apart_from_what_the_policy_refuses(
+    world: World,
+) -> None:
+    world.open()
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.set_address(Address(eth0, LEASE[0].address))
+    answer = world.apply(*LEASE)
+    reason = "10.44.0.7 is an address of another interface here"
+    assert answer == Applied((RefusedAddress(LEASE[0].address, reason, in_use=True),))
+    assert world.addresses() == {str(NAME), "fd00:44::7/128"}
+
+
+def test_a_leased_address_that_comes_up_elsewhere_is_judged_anew(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.set_address(Address(eth0, parse_prefix("10.44.0.7/24")))
+    assert world.deliver()
+    assert world.channel.take() == RENEW
+    answer: Any = world.apply(*LEASE)
+    assert [one.in_use for one in answer.refused] == [True]
+
+
+# --- --status --------------------------------------------------------------------------------
+
+
+def test_the_status_follows_what_happens(world: World) -> None:
+    world.open()
+    assert (world.status()["state"], world.status()["lease"]) == ("starting", [])
+    world.helper.answer(Progress("requesting", 1001.0, 2), world.channel)
+    world.helper.answer(Report("no\nserver"), world.channel)
+    shown = world.status()
+    assert (shown["state"], shown["error"], shown["next_in"]) == ("requesting", "no?server", 1.0)
+    world.apply(*LEASE)
+    world.helper.answer(Progress("bound", 1030.0, 2), world.channel)
+    world.clock.pass_time(10.0)
+    shown = world.status()
+    assert (shown["state"], shown["error"], shown["next_in"]) == ("bound", None, 20.0)
+    assert [one["valid_for"] for one in shown["lease"]] == [50.0, 50.0]
+    assert shown["server"]["public_key"] == format_key(HUB)
+    assert {name: set(value) for name, value in shown["set"].items()} == {
+        "addresses": {"10.44.0.7/32", "fd00:44::7/128"},
+        "routes": {"10.44.0.0/24", "fd00:44::/64", "fe80::/128"},
+        "allowed_ips": {"10.44.0.0/24", "fd00:44::/64"},
+    }
+    world.helper.more.append(lambda: {"mtu": 1380})
+    assert world.status()["set"]["mtu"] == 1380
+    world.interfaces.set_up(world.link.ifindex, up=False)
+    world.deliver()
+    assert world.status()["up"] is False
+
+
+def test_what_was_refused_is_in_the_status_until_the_next_lease(world: World) -> None:
+    world.open()
+    lan = AddressSetting(parse_prefix("8.8.8.8"), parse_prefix("8.8.8.0/24"), 60, 60)
+    world.apply(lan)
+    (refused,) = world.status()["refused"]
+    assert (refused["address"], refused["in_use"]) == ("8.8.8.8/32", False)
+    world.apply(*LEASE)
+    assert world.status()["refused"] == []
+
+
+def test_a_lease_that_cannot_be_set_is_the_last_error(world: World) -> None:
+    world.open()
+    world.wireguard.error = WireGuardError("no answer")
+    world.apply(*LEASE)
+    assert world.status()["error"] == "cannot set the lease: no answer"
 
 
 # --- resolv.conf -----------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ import pytest
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper import control_socket as module
-from wg_dynamic.helper.control_socket import ControlSocket, stop_running
+from wg_dynamic.helper.control_socket import ControlSocket, ask_status, stop_running
 from wg_dynamic.privsep.requests import Stop
 
 
@@ -125,3 +126,52 @@ def test_a_daemon_that_was_ending_already_has_stopped(
 
     monkeypatch.setattr(socket, "socket", Ending)
     assert stop_running(path, release=True)
+
+
+# --- --status --------------------------------------------------------------------------------
+
+
+def test_who_asks_for_the_status_is_answered_at_once(control: ControlSocket, path: Path) -> None:
+    control.status = lambda: '{"state": "bound"}'
+    thread, results = in_thread(lambda: ask_status(path))
+    select.select([control], [], [], 5.0)
+    assert control.receive() is None, "that is no stop"
+    thread.join()
+    assert results == ['{"state": "bound"}']
+
+
+def test_one_that_has_nothing_to_say_of_itself_says_nothing(
+    control: ControlSocket, path: Path
+) -> None:
+    thread, results = in_thread(lambda: ask_status(path))
+    select.select([control], [], [], 5.0)
+    assert control.receive() is None
+    thread.join()
+    assert results == [None]
+
+
+def test_without_a_daemon_there_is_no_status(path: Path) -> None:
+    assert ask_status(path) is None
+    ControlSocket(path).close()
+    assert ask_status(path) is None, "nor of a killed one"
+
+
+def test_a_daemon_that_does_not_answer_is_an_error(
+    control: ControlSocket, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STATUS_TIMEOUT", 0.05)
+    with pytest.raises(WgDynamicError, match=r"did not answer within 0\.05 s: see its log"):
+        ask_status(path)
+    control.status = lambda: "{}"
+    assert control.receive() is None, "who has left does no harm"
+
+
+def test_one_that_ends_with_the_answer_to_a_stop_has_no_status(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as daemon:
+        daemon.bind(str(path))
+        daemon.listen()
+        thread, results = in_thread(lambda: ask_status(path))
+        with daemon.accept()[0] as caller:
+            caller.send(b"\1")  # Ready
+        thread.join()
+    assert results == [None]

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import socket
@@ -13,8 +14,10 @@ from wg_dynamic.helper import supervisor as module
 from wg_dynamic.helper.supervisor import (
     CALM,
     FAILED_STARTS,
+    RECHECK,
     RESTART_FIRST,
     RESTART_MAX,
+    Recheck,
     Supervisor,
     stop_signals,
 )
@@ -46,6 +49,9 @@ class FakeClock:
 
     def now(self) -> float:
         return self.time
+
+    def suspended(self) -> float:
+        return 0.0
 
     def wall(self) -> float:
         return self.time
@@ -94,7 +100,8 @@ class Pipe:
         self.theirs.send(b"x")
 
     def read(self) -> list[Any]:
-        self.ours.recv(100)
+        with contextlib.suppress(BlockingIOError):
+            self.ours.recv(100, socket.MSG_DONTWAIT)
         items, self.items = self.items, []
         return items
 
@@ -138,7 +145,7 @@ class FakeRole:
     def fatal(self, reason: str) -> None:
         self.got.append(reason)
 
-    def event(self, event: Event, channel: Channel | None) -> bool:
+    def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         if channel is not None:
             channel.send(LinkState(up=True))
         self.got.append(event)
@@ -399,6 +406,39 @@ def test_an_event_is_passed_on_and_the_interface_s_end_is_the_end(world: World) 
     assert world.supervisor.gone
     assert not world.supervisor.stopping
     assert world.role.got == [Overrun(), Overrun()]
+
+
+def test_now_and_then_it_looks_at_what_nobody_tells_of(world: World) -> None:
+    def pass_time(seconds: float) -> None:
+        world.clock.time += seconds
+
+    world.run(
+        lambda: pass_time(RECHECK - 1.0),
+        lambda: pass_time(1.0),
+        lambda: pass_time(3 * RECHECK),  # suspended: once is enough
+        world.stop,
+        world.die,
+    )
+    assert world.role.got == [Recheck(), Recheck()]
+    assert world.waits[:3] == [RECHECK, 1.0, RECHECK]
+
+
+def test_who_asks_while_the_interface_goes_is_not_told_that_it_runs(world: World) -> None:
+    def both() -> None:
+        world.role.stays = False
+        world.control.put(Stop(release=False))
+        world.events.items.append(Overrun())  # noticed with the question, if not before
+
+    world.run(both)
+    assert world.supervisor.gone
+    assert world.control.items, "it is left to the last call"
+
+
+def test_what_is_found_gone_then_is_the_end(world: World) -> None:
+    world.role.stays = False
+    world.clock.time += RECHECK
+    world.run(lambda: None)
+    assert world.supervisor.gone
 
 
 def test_a_signal_that_comes_together_with_the_interface_s_end_is_not_lost(world: World) -> None:

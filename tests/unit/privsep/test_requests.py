@@ -32,6 +32,7 @@ from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, MessageCodec
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
+    CONTROL_MESSAGES,
     MAX_ADDRESSES,
     MAX_ADDRESSES_PER_PEER,
     MAX_CHANGES,
@@ -41,6 +42,8 @@ from wg_dynamic.privsep.requests import (
     MAX_PEERS_PREFIXES,
     MAX_POOLS,
     MAX_REASON,
+    MAX_STATE,
+    MAX_STATUS,
     MAX_TEXT,
     PEER_COST,
     SERVER_REPLIES,
@@ -55,14 +58,16 @@ from wg_dynamic.privsep.requests import (
     LevelPush,
     PeerInfo,
     Peers,
+    Progress,
     Refusal,
     Report,
     ServerStart,
+    Status,
     TermsPart,
 )
 from wg_dynamic.wireguard.key import peer_label
 
-ALL = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES)
+ALL = (SERVER_REQUESTS, SERVER_REPLIES, CLIENT_REQUESTS, CLIENT_REPLIES, CONTROL_MESSAGES)
 LONGEST = Prefix(b"\xff" * 16, 128)
 
 
@@ -328,3 +333,29 @@ def test_the_set_is_closed_to_either_side() -> None:
     assert not set(SERVER_REQUESTS) & set(SERVER_REPLIES)
     assert not set(CLIENT_REQUESTS) & set(CLIENT_REPLIES)
     assert host_prefix(parse_address("10.0.0.1")).is_host
+
+
+@pytest.mark.parametrize("state", ["", "a" * (MAX_STATE + 1), "a b", "\n", "é", "\x1b[m"])
+def test_a_state_is_a_short_word(state: str) -> None:
+    Progress("a" * MAX_STATE, None, 2)
+    with pytest.raises(ValueError, match="no name of a state"):
+        Progress(state, None, 2)
+
+
+@pytest.mark.parametrize("moment", [-1.0, nan, float("inf"), 1e300])
+def test_the_next_moment_is_one_that_will_come(moment: float) -> None:
+    Progress("bound", 0.0, 255)
+    with pytest.raises(ValueError, match="no moment"):
+        Progress("bound", moment, 2)
+
+
+@pytest.mark.parametrize("version", [-1, 0, 256])
+def test_a_version_is_one_of_a_protocol(version: int) -> None:
+    with pytest.raises(ValueError, match=f"version {version}"):
+        Progress("bound", None, version)
+
+
+def test_the_longest_status_fits_into_a_message() -> None:
+    assert size(CONTROL_MESSAGES, Status("a" * MAX_STATUS)) <= MAX_MESSAGE_SIZE
+    with pytest.raises(ValueError, match=f"more than {MAX_STATUS} characters"):
+        Status("a" * (MAX_STATUS + 1))

@@ -7,7 +7,7 @@ import pytest
 
 from wg_dynamic.errors import ConfigError, PrivilegeError
 from wg_dynamic.system import runtime
-from wg_dynamic.system.runtime import RuntimeDirectory, namespace_key
+from wg_dynamic.system.runtime import RuntimeDirectory, control_path, namespace_key
 
 WHO = "wg-dynamic-client wg0"
 
@@ -102,6 +102,11 @@ def test_a_lock_that_is_not_held_is_not_released(root: Path) -> None:
     other.release()
     assert not other.lock(WHO)
     holder.release()
+
+
+def test_the_control_socket_of_a_daemon_is_found_without_making_anything(root: Path) -> None:
+    assert not control_path(7, "client", root / "none").parent.parent.exists()
+    assert control_path(7, "client", root) == RuntimeDirectory(7, root, "client").control
 
 
 def test_a_lock_file_that_a_dead_daemon_left_is_taken(root: Path) -> None:
