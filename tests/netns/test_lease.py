@@ -134,26 +134,28 @@ def test_a_client_of_version_1_gets_what_upstream_gives(lab: Lab, database: Path
 
 @pytest.mark.kernel
 def test_leases_are_renewed_in_time_and_end_when_nobody_renews(lab: Lab, database: Path) -> None:
-    star = make_star(lab, ["living", "killed", "manual", "paused"], addrgenmode="none")
+    star = make_star(lab, ["living", "killed", "manual", "paused", "cut"], addrgenmode="none")
     before = [snapshot(member.host) for member in star.clients]
     at_hub = star.hub.interface.allowed_ips()
     server = Server(star.hub, database, "--lease-time", SHORTEST)
     server.start()
-    living, killed, paused = (Client(star.clients[n]) for n in (0, 1, 3))
-    for client in (living, killed, paused):
+    living, killed, paused, cut = (Client(star.clients[n]) for n in (0, 1, 3, 4))
+    for client in (living, killed, paused, cut):
         client.start()
     manual = star.clients[2]
     with connect(manual) as connection:
         lease = exchange(connection, "request_ip=1\nip=0.0.0.0/32\nleasestart=0\nleasetime=0\n\n")
     began = time.monotonic()
-    for client in (living, killed, paused):
+    for client in (living, killed, paused, cut):
         client.wait_for_lease()
-    addresses = living.leased()
+    addresses, until_cut = living.leased(), cut.leased()
+    to_hub = f"{star.hub.host.address}/32"
+    cut.member.host.ip(f"route add blackhole {to_hub}")  # out of its reach, and of its alone
     killed.kill_both()
     paused.program.send_signal(signal.SIGSTOP)  # a client that hangs takes nothing off: the kernel
     network = paused.network_process()
     os.kill(network, signal.SIGSTOP)
-    for client in (killed, paused):
+    for client in (killed, paused, cut):
         assert client.leased()
         assert server.leased(client.member)
     assert server.leased(manual) == {lease["ip4"]}
@@ -170,6 +172,7 @@ def test_leases_are_renewed_in_time_and_end_when_nobody_renews(lab: Lab, databas
     assert "renewed" in server.program.output()
     for client in (killed, paused):
         wait_until(partial(has_none, client), timeout=5, what="the kernel's own expiry")
+    check_recovery(cut, until_cut, to_hub)
     os.kill(network, signal.SIGCONT)
     paused.program.send_signal(signal.SIGCONT)
     paused.wait_for_lease()  # awake again, it asks again
@@ -178,7 +181,7 @@ def test_leases_are_renewed_in_time_and_end_when_nobody_renews(lab: Lab, databas
     assert killed.run("--stop").stdout == (
         "wg0: no wg-dynamic-client runs here; undid what a killed one had left\n"
     )
-    for client in (living, paused):
+    for client in (living, paused, cut):
         client.stop()
     assert [snapshot(member.host) for member in star.clients] == before
     assert not killed.runtime.exists()
@@ -218,6 +221,15 @@ def test_two_namespaces_have_a_wg0_each(lab: Lab, database: Path) -> None:
     assert one.run("--stop").returncode == 0
     assert two.leased()
     assert two.program.is_running()
+
+
+def check_recovery(cut: Client, until_cut: set[str], to_hub: str) -> None:
+    """Of one that could not reach the server until its lease was over."""
+    wait_until(partial(has_none, cut), timeout=5, what="the end of what cannot be renewed")
+    assert "ran out before the server could be reached" in cut.program.output()
+    cut.member.host.ip(f"route delete blackhole {to_hub}")
+    cut.wait_for_lease(25)  # what WireGuard needs for a new session included
+    assert cut.leased() == until_cut
 
 
 def has_none(client: Client) -> bool:
