@@ -29,7 +29,7 @@ def test_an_arrow_names_all_that_leads_there() -> None:
 
 
 def test_a_pair_that_cannot_happen_is_an_empty_cell() -> None:
-    assert "| Granted | BOUND |  | BOUND |  |\n" in drawing()
+    assert "| Granted | BOUND |  | BOUND |  |  |\n" in drawing()
 
 
 def test_a_fresh_drawing_passes_the_check_and_a_stale_one_fails(
