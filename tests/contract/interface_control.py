@@ -22,6 +22,7 @@ from wg_dynamic.netlink.control import (
     LinkEvent,
     Route,
     RouteEvent,
+    Rule,
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
 
@@ -40,6 +41,9 @@ class HostUnderTest(Protocol):
 
     def delete(self, name: str) -> None:
         """`ip link delete NAME`."""
+
+    def remove_rules(self, priority: int) -> None:
+        """`ip rule delete priority PRIORITY`, until there is none."""
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds; raise after some seconds."""
@@ -256,6 +260,67 @@ class InterfaceControlContract:
             assert [r.prefix for r in ours(host.control, one)] == [foreign.prefix]
             others = [r for r in host.control.routes(two.ifindex) if r.protocol == 4]
             assert [r.prefix for r in others] == [foreign.prefix]
+
+    @pytest.mark.parametrize("ipv4", [True, False])
+    def test_rules_are_added_once_read_in_order_and_removed(
+        self, host: HostUnderTest, ipv4: bool
+    ) -> None:
+        control = host.control
+        before = control.rules()
+        marked = Rule(ipv4, 32765, 51820, fwmark=0x1234, inverted=True)
+        suppressed = Rule(ipv4, 32764, 254, suppress_prefix_length=0)
+        for rule in (marked, suppressed):
+            assert control.add_rule(rule)
+            assert not control.add_rule(rule)
+        found = [rule for rule in control.rules() if rule.ipv4 == ipv4]
+        assert [r.priority for r in found] == sorted(r.priority for r in found)
+        assert found[1:3] == [suppressed, marked]
+        assert [r for r in control.rules() if r.ipv4 != ipv4] == [
+            r for r in before if r.ipv4 != ipv4
+        ]
+        for rule in (marked, suppressed):
+            assert control.remove_rule(rule)
+            assert not control.remove_rule(rule)
+        assert control.rules() == before
+
+    def test_only_exactly_this_rule_is_removed(self, host: HostUnderTest) -> None:
+        control = host.control
+        before = control.rules()
+        foreign = Rule(True, 1000, 51820, fwmark=7, inverted=True, protocol=4)
+        ours = replace(foreign, protocol=97)
+        assert control.add_rule(foreign)
+        for other in (
+            ours,
+            replace(foreign, ipv4=False),
+            replace(foreign, priority=1001),
+            replace(foreign, table=51821),
+            replace(foreign, fwmark=8),
+            replace(foreign, fwmark=0),
+            replace(foreign, inverted=False),
+            replace(foreign, suppress_prefix_length=0),
+        ):
+            assert not control.remove_rule(other)
+        assert control.remove_rule(foreign)
+        assert control.rules() == before
+
+    def test_a_rule_beside_one_that_the_kernel_takes_for_it_stays(
+        self, host: HostUnderTest
+    ) -> None:
+        control = host.control
+        foreign = Rule(True, 1000, 51820, fwmark=7, protocol=4)
+        ours = replace(foreign, inverted=True, protocol=97)
+        control.add_rule(foreign)
+        control.add_rule(ours)
+        assert not control.remove_rule(ours)
+        assert {foreign, ours} <= set(control.rules())
+        host.remove_rules(1000)
+
+    def test_a_rule_that_is_not_wholly_told_is_refused(self, host: HostUnderTest) -> None:
+        rule = Rule(True, 1000, 51820)
+        for vague in (replace(rule, protocol=0), replace(rule, table=0), replace(rule, other=True)):
+            for call in (host.control.add_rule, host.control.remove_rule):
+                with pytest.raises(ValueError, match="expected"):
+                    call(vague)
 
     def test_link_down_takes_ipv6_addresses_and_routes(self, host: HostUnderTest) -> None:
         one = host.control.link("one")

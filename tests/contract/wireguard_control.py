@@ -216,6 +216,23 @@ class WireGuardControlContract:
                 wireguard.control.change_allowed_ips([*good, *bad])
         self.check(wireguard, {ALICE: []})
 
+    def test_the_fwmark_is_set_read_and_taken_off(self, wireguard: WireGuardUnderTest) -> None:
+        wireguard.put_peer(a_peer(ALICE, "10.0.0.1/32"))
+        before = wireguard.control.device()
+        assert before.fwmark == 0
+        for fwmark in (51820, 1, 0xFFFFFFFF):
+            wireguard.control.set_fwmark(fwmark)
+            assert wireguard.control.device().fwmark == fwmark
+        wireguard.control.set_fwmark(0)
+        assert wireguard.control.device() == before
+
+    def test_what_is_no_fwmark_is_refused(self, wireguard: WireGuardUnderTest) -> None:
+        wireguard.control.set_fwmark(7)
+        for fwmark in (-1, 1 << 32):
+            with pytest.raises(ValueError, match="fwmark"):
+                wireguard.control.set_fwmark(fwmark)
+        assert wireguard.control.device().fwmark == 7
+
     def test_a_deleted_interface_is_gone(self, wireguard: WireGuardUnderTest) -> None:
         wireguard.put_peer(a_peer(ALICE))
         wireguard.delete()
@@ -225,6 +242,8 @@ class WireGuardControlContract:
             wireguard.control.change_allowed_ips(adding(ALICE, "10.0.0.1/32"))
         with pytest.raises(WireGuardGoneError):
             wireguard.control.change_allowed_ips(removing(ALICE, "10.0.0.1/32"))
+        with pytest.raises(WireGuardGoneError):
+            wireguard.control.set_fwmark(1)
 
     def test_closing_twice_is_fine(self, wireguard: WireGuardUnderTest) -> None:
         wireguard.control.close()

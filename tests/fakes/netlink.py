@@ -21,6 +21,7 @@ from wg_dynamic.netlink.control import (
     Overrun,
     Route,
     RouteEvent,
+    Rule,
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError, NetlinkError
 
@@ -30,6 +31,8 @@ SCOPE_HOST = 254
 IPV6_DEFAULT_METRIC = 1024
 IPV6_PREFIX_METRIC = 256
 IPV6_MINIMUM_MTU = 1280
+RULES = ((0, 255), (32766, 254), (32767, 253))
+"""Priority and table; IPv6 has not the last."""
 
 
 class FakeEvents:
@@ -57,6 +60,7 @@ class FakeInterfaces:
         self.links: dict[int, Link] = {}
         self.all_addresses: list[Address] = []
         self.all_routes: list[Route] = []
+        self.all_rules: list[Rule] = [*rules_of_the_kernel()]
         self.sources: list[FakeEvents] = []
         self.error: Exception | None = None
         """Raised by every call of the interface until it is None again."""
@@ -152,6 +156,31 @@ class FakeInterfaces:
                 self._drop_route(other)
                 return True
         return False
+
+    def rules(self) -> list[Rule]:
+        self._check()
+        return sorted(self.all_rules, key=lambda rule: (not rule.ipv4, rule.priority))
+
+    def add_rule(self, rule: Rule) -> bool:
+        self._check()
+        _check_rule(rule)
+        if rule in self.all_rules:
+            return False
+        self.all_rules.append(rule)
+        return True
+
+    def remove_rule(self, rule: Rule) -> bool:
+        self._check()
+        _check_rule(rule)
+        alike = [
+            other
+            for other in self.all_rules
+            if (other.ipv4, other.priority, other.table) == (rule.ipv4, rule.priority, rule.table)
+        ]
+        if alike != [rule]:
+            return False
+        self.all_rules.remove(rule)
+        return True
 
     def set_link_mtu(self, ifindex: int, mtu: int) -> None:
         self._check()
@@ -297,6 +326,20 @@ class FakeInterfaces:
         for source in self.sources:
             if not source.closed:
                 source.waiting.append(event)
+
+
+def rules_of_the_kernel() -> list[Rule]:
+    """Those of a network namespace that nobody has touched."""
+    ipv4 = [Rule(True, priority, table, protocol=RTPROT_KERNEL) for priority, table in RULES]
+    return ipv4 + [
+        Rule(False, priority, table, protocol=RTPROT_KERNEL) for priority, table in RULES[:2]
+    ]
+
+
+def _check_rule(rule: Rule) -> None:
+    if rule.other or not rule.protocol or not rule.table:
+        msg = f"rule {rule}, expected it wholly told"
+        raise ValueError(msg)
 
 
 def _same_address(old: Prefix, new: Prefix) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.wireguard.batch import plan
-from wg_dynamic.wireguard.control import WireGuardGoneError
+from wg_dynamic.wireguard.control import WireGuardGoneError, check_fwmark
 from wg_dynamic.wireguard.device import AllowedIPChange, Device, Peer
 
 
@@ -14,6 +14,7 @@ class FakeWireGuard:
 
     def __init__(self, *peers: Peer, public_key: bytes | None = None) -> None:
         self.public_key = public_key
+        self.fwmark = 0
         self._peers: dict[bytes, Peer] = {}
         self._allowed_ips: dict[bytes, dict[Prefix, None]] = {}
         self._owners: dict[Prefix, bytes] = {}
@@ -33,7 +34,7 @@ class FakeWireGuard:
     def device(self) -> Device:
         self._check()
         self.dumps += 1
-        return Device(self.public_key, 51820, 0, tuple(self.peers.values()))
+        return Device(self.public_key, 51820, self.fwmark, tuple(self.peers.values()))
 
     def change_allowed_ips(self, changes: Sequence[AllowedIPChange]) -> None:
         plan(changes)  # refuses what no backend would take
@@ -47,6 +48,11 @@ class FakeWireGuard:
                 self._give(change.public_key, prefix)
             elif self._owners.get(prefix) == change.public_key:
                 self._take(prefix)
+
+    def set_fwmark(self, fwmark: int) -> None:
+        check_fwmark(fwmark)
+        self._check()
+        self.fwmark = fwmark
 
     def close(self) -> None:
         self.closed = True

@@ -19,6 +19,7 @@ from wg_dynamic.netlink.control import (
     LinkEvent,
     Overrun,
     Route,
+    Rule,
 )
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
@@ -45,6 +46,11 @@ class KernelHost:
 
     def delete(self, name: str) -> None:
         self.host.ip(f"link delete {name}")
+
+    def remove_rules(self, priority: int) -> None:
+        command = ["ip", "rule", "delete", "priority", str(priority)]
+        while self.host.run(command, check=False).returncode == 0:
+            pass
 
     def wait(self, condition: Callable[[], bool]) -> None:
         wait_until(condition, what="the state that the test waits for")
@@ -174,6 +180,41 @@ def test_a_route_out_of_two_interfaces_counts_for_both(host: KernelHost) -> None
     for name in ("one", "two"):
         routes = host.control.routes(host.control.link(name).ifindex)
         assert parse_prefix("fd07::/48") in {route.prefix for route in routes}
+
+
+def test_ip_reads_the_rules_that_were_set_and_we_those_of_ip(host: KernelHost) -> None:
+    control = host.control
+    for ipv4 in (True, False):
+        control.add_rule(Rule(ipv4, 1001, 51820, fwmark=0xCA6C, inverted=True))
+        control.add_rule(Rule(ipv4, 1000, 254, suppress_prefix_length=0))
+    host.host.ip(
+        "rule add from 10.0.0.0/8 table 100 priority 900",
+        "rule add iif one table 101 priority 901",
+        "rule add fwmark 0x10/0xf0 table 102 priority 902",
+        "rule add blackhole priority 903",
+        "rule add to 10.9.0.0/16 table 104 priority 904 suppress_ifgroup 3",
+        "rule add fwmark 0x10 table 1105 priority 905 protocol static",
+        "rule add table main priority 906 suppress_ifgroup 3",
+        "rule add uidrange 0-99 table 107 priority 907",
+    )
+    shown = host.host.run(["ip", "-4", "rule"]).stdout
+    assert "1000:\tfrom all lookup main suppress_prefixlength 0" in shown
+    assert "1001:\tnot from all fwmark 0xca6c lookup 51820" in shown
+    assert "from all fwmark 0xca6c" in host.host.run(["ip", "-6", "rule"]).stdout
+    rules = {rule.priority: rule for rule in control.rules() if rule.ipv4}
+    by_ip = [int(line.partition(":")[0]) for line in shown.splitlines()]
+    assert by_ip == list(rules)
+    assert [n for n, rule in rules.items() if rule.other] == [900, 901, 902, 903, 904, 906, 907]
+    assert rules[905] == Rule(True, 905, 1105, fwmark=0x10, protocol=4)
+    assert rules[32766] == Rule(True, 32766, 254, protocol=2)
+    with IPRoute() as oracle:
+        by_oracle = [m.get("FRA_PRIORITY") or 0 for m in oracle.get_rules(family=2)]
+    assert by_oracle == by_ip
+    for ipv4 in (True, False):
+        assert control.remove_rule(Rule(ipv4, 1001, 51820, fwmark=0xCA6C, inverted=True))
+        assert control.remove_rule(Rule(ipv4, 1000, 254, suppress_prefix_length=0))
+    for priority in range(900, 908):
+        host.remove_rules(priority)
 
 
 def test_the_kind_of_a_link_is_the_kernels_word(host: KernelHost) -> None:

@@ -22,6 +22,7 @@ from wg_dynamic.netlink.rtnetlink_codec import (
     parse_link,
     parse_route,
 )
+from wg_dynamic.netlink.rule_codec import parse_rule
 from wg_dynamic.netlink.wire import (
     Message,
     iter_attributes,
@@ -70,6 +71,7 @@ PARSERS: list[Callable[[bytes], object]] = [
     parse_link,
     parse_address,
     parse_route,
+    parse_rule,
     lambda data: parse_status(Message(2, 0x200, 1, data)),
     lambda data: parse_status(Message(2, 0x300, 1, data)),
     lambda data: parse_status(Message(3, 0x200, 1, data)),

@@ -70,6 +70,26 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of policy routing that leads to a table (struct fib_rule_hdr, ip-rule(8))."""
+
+    ipv4: bool
+    """Else IPv6; the two have rules of their own."""
+    priority: int
+    """The lowest is asked first."""
+    table: int
+    fwmark: int = 0
+    """Only packets with this mark; 0 is any."""
+    inverted: bool = False
+    """The rule is for what does *not* match."""
+    suppress_prefix_length: int | None = None
+    """Routes of this prefix length or a shorter one do not count."""
+    protocol: int = ROUTE_PROTOCOL
+    other: bool = False
+    """It selects or does something else besides; only rules that were read have it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkEvent:
     """A link appeared or changed, or (`gone`) left this namespace."""
 
@@ -155,6 +175,15 @@ class InterfaceControl(Protocol):
 
     def remove_route(self, route: Route) -> bool:
         """Remove exactly this route (prefix, interface, table, protocol); False when absent."""
+
+    def rules(self) -> list[Rule]:
+        """All rules of both families, in the order in which they are asked."""
+
+    def add_rule(self, rule: Rule) -> bool:
+        """Add the rule at its priority. False when an equal one was there."""
+
+    def remove_rule(self, rule: Rule) -> bool:
+        """Remove exactly this rule, protocol included; False when it is not there."""
 
     def set_link_mtu(self, ifindex: int, mtu: int) -> None:
         """Set the interface's MTU in bytes."""

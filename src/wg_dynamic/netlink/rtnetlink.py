@@ -3,7 +3,7 @@
 import errno
 
 from wg_dynamic.address import Prefix
-from wg_dynamic.netlink.control import Address, Event, Link, Overrun, Route
+from wg_dynamic.netlink.control import Address, Event, Link, Overrun, Route, Rule
 from wg_dynamic.netlink.errors import (
     InterfaceNotFoundError,
     MalformedMessageError,
@@ -32,6 +32,14 @@ from wg_dynamic.netlink.rtnetlink_codec import (
     parse_event,
     parse_link,
     parse_route,
+)
+from wg_dynamic.netlink.rule_codec import (
+    RTM_DELRULE,
+    RTM_GETRULE,
+    RTM_NEWRULE,
+    build_rule,
+    build_rule_query,
+    parse_rule,
 )
 from wg_dynamic.netlink.socket import NETLINK_ROUTE, EventSocket, NetlinkSocket
 from wg_dynamic.netlink.wire import (
@@ -136,6 +144,38 @@ class RtnetlinkControl:
         payload = build_route_removal(route)
         return self._unless(errno.ESRCH, RTM_DELROUTE, payload, 0, what)
 
+    def rules(self) -> list[Rule]:
+        """All rules of both families, in the order in which they are asked."""
+        return self._rules(ipv4=True) + self._rules(ipv4=False)
+
+    def add_rule(self, rule: Rule) -> bool:
+        """Add the rule at its priority. False when an equal one was there.
+
+        Raises ValueError for a rule that is not wholly told.
+        """
+        what = f"add rule {rule.priority} to table {rule.table}"
+        flags = NLM_F_CREATE | NLM_F_EXCL
+        return self._unless(errno.EEXIST, RTM_NEWRULE, build_rule(rule), flags, what)
+
+    def remove_rule(self, rule: Rule) -> bool:
+        """Remove exactly this rule, protocol included; False when it is not there.
+
+        The kernel takes the first that has what the request names, and asks neither for the
+        inversion nor for what the request leaves out (net/core/fib_rules.c, rule_find). So we look
+        first, and leave ours alone when one of another's at the same priority could be taken for
+        it: False too. One that comes between looking and removing could still be.
+        """
+        payload = build_rule(rule)
+        same_priority = [
+            other for other in self._rules(ipv4=rule.ipv4) if other.priority == rule.priority
+        ]
+        if rule not in same_priority or any(
+            other != rule and other.table == rule.table for other in same_priority
+        ):
+            return False
+        what = f"remove rule {rule.priority} to table {rule.table}"
+        return self._unless(errno.ENOENT, RTM_DELRULE, payload, 0, what)
+
     def set_link_mtu(self, ifindex: int, mtu: int) -> None:
         """Set the interface's MTU in bytes."""
         what = f"set the MTU of interface {ifindex} to {mtu}"
@@ -164,6 +204,15 @@ class RtnetlinkControl:
             route = parse_route(message.payload) if message.kind == RTM_NEWROUTE else None
             if route is not None:
                 found.append(route)
+        return found
+
+    def _rules(self, *, ipv4: bool) -> list[Rule]:
+        query = build_rule_query(ipv4=ipv4)
+        found = []
+        for message in self._socket.dump(RTM_GETRULE, query, "list rules"):
+            rule = parse_rule(message.payload) if message.kind == RTM_NEWRULE else None
+            if rule is not None:
+                found.append(rule)
         return found
 
     def _dump_routes(self, payload: bytes) -> list[Message]:

@@ -1,5 +1,7 @@
 """Messages of rtnetlink for links, addresses and routes (linux/rtnetlink.h, if_link.h, if_addr.h).
 
+Those for rules are in `rule_codec.py`.
+
 `build_*` return the payload of a request, `parse_*` read the payload of a reply or an event.
 Parsing raises MalformedMessageError and nothing else; attributes not used here are skipped.
 """

@@ -1,7 +1,7 @@
 """The WireGuardControl interface, its errors, and the choice of a backend."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.wireguard.device import AllowedIPChange, Device
@@ -17,6 +17,16 @@ class NotWireGuardError(WireGuardError):
 
 class WireGuardGoneError(WireGuardError):
     """The interface, or the process behind its socket, is there no longer."""
+
+
+MAX_FWMARK: Final = 0xFFFFFFFF
+
+
+def check_fwmark(fwmark: int) -> None:
+    """Raise ValueError unless it is one, or 0 for none."""
+    if not 0 <= fwmark <= MAX_FWMARK:
+        msg = f"fwmark {fwmark}, expected 0 to {MAX_FWMARK}"
+        raise ValueError(msg)
 
 
 class WireGuardControl(Protocol):
@@ -41,6 +51,12 @@ class WireGuardControl(Protocol):
         bound that the backend's docstring states.
 
         Raises as `device`; WireGuardError when WireGuard refuses a change; earlier ones stay done.
+        """
+
+    def set_fwmark(self, fwmark: int) -> None:
+        """Set the mark that the tunnel's own outer packets carry; 0 is none.
+
+        Raises as `device`; ValueError for a mark of more than 32 bits.
         """
 
     def close(self) -> None:

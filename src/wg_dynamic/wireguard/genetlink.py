@@ -8,12 +8,18 @@ from contextlib import contextmanager, suppress
 from wg_dynamic.netlink.errors import InterfaceNotFoundError, MalformedMessageError, NetlinkError
 from wg_dynamic.netlink.socket import NETLINK_GENERIC, NetlinkSocket
 from wg_dynamic.wireguard.batch import Action, Step, plan, plan_take_over
-from wg_dynamic.wireguard.control import NotWireGuardError, WireGuardError, WireGuardGoneError
+from wg_dynamic.wireguard.control import (
+    NotWireGuardError,
+    WireGuardError,
+    WireGuardGoneError,
+    check_fwmark,
+)
 from wg_dynamic.wireguard.device import AllowedIPChange, Device
 from wg_dynamic.wireguard.genetlink_codec import (
     GENL_ID_CTRL,
     build_device_query,
     build_family_query,
+    build_fwmark,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -71,6 +77,13 @@ class GenetlinkControl:
                     return
             # What has been done of the changes by now is done once more, to the same effect.
             self._change_by_take_over(steps)
+
+    def set_fwmark(self, fwmark: int) -> None:
+        """Set the mark of outer packets; 0 is none. Raises as `device`, ValueError."""
+        check_fwmark(fwmark)
+        what = f"set the fwmark of WireGuard interface {self._ifindex}"
+        with self._errors():
+            self._socket.request(self._family, build_fwmark(self._ifindex, fwmark), 0, what)
 
     def close(self) -> None:
         """Release the socket. Calling it twice is fine."""

@@ -153,6 +153,12 @@ def build_peer_removal(ifindex: int, public_key: bytes) -> bytes:
     return head + pack_nested(_WGDEVICE_A_PEERS, _pack_peer(public_key, _WGPEER_F_REMOVE_ME))
 
 
+def build_fwmark(ifindex: int, fwmark: int) -> bytes:
+    """A WG_CMD_SET_DEVICE message that sets the mark and nothing else; 0 is none."""
+    head = _GENL.pack(_WG_CMD_SET_DEVICE, _GENL_VERSION) + pack_u32(_WGDEVICE_A_IFINDEX, ifindex)
+    return head + pack_u32(_WGDEVICE_A_FWMARK, fwmark)
+
+
 def parse_device(payloads: Iterable[bytes]) -> Device:
     """The device from all parts of a dump. Raises MalformedMessageError."""
     public_key: bytes | None = None

@@ -9,7 +9,7 @@ from typing import Final
 
 from wg_dynamic.errors import PrivilegeError
 from wg_dynamic.wireguard.batch import Action, Step, plan, plan_take_over
-from wg_dynamic.wireguard.control import WireGuardError, WireGuardGoneError
+from wg_dynamic.wireguard.control import WireGuardError, WireGuardGoneError, check_fwmark
 from wg_dynamic.wireguard.device import AllowedIPChange, Device
 from wg_dynamic.wireguard.key import KEY_SIZE
 from wg_dynamic.wireguard.uapi_codec import (
@@ -17,6 +17,7 @@ from wg_dynamic.wireguard.uapi_codec import (
     GET,
     SET_NOTHING,
     MalformedReplyError,
+    build_fwmark,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -91,6 +92,11 @@ class UapiControl:
                 return
         # What has been done of the changes by now is done once more, to the same effect.
         self._change_by_take_over(steps)
+
+    def set_fwmark(self, fwmark: int) -> None:
+        """Set the mark of outer packets; 0 is none. Raises as `device`, ValueError."""
+        check_fwmark(fwmark)
+        self._request(build_fwmark(fwmark))
 
     def close(self) -> None:
         """Close the connection. Calling it twice is fine."""

@@ -51,6 +51,11 @@ def build_peer_removal(public_key: bytes) -> bytes:
     return b"set=1\npublic_key=%b\nremove=true\n\n" % public_key.hex().encode()
 
 
+def build_fwmark(fwmark: int) -> bytes:
+    """A set operation that sets the mark and nothing else; 0 is none."""
+    return b"set=1\nfwmark=%d\n\n" % fwmark
+
+
 def parse_status(reply: bytes) -> int:
     """The reply's errno, positive, 0 for success. Raises MalformedReplyError."""
     line = reply.removesuffix(END).rpartition(b"\n")[2].decode("ascii", "replace")

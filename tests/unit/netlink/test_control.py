@@ -22,6 +22,9 @@ class FakeHost:
     def delete(self, name: str) -> None:
         self.control.remove_link(self.control.link(name).ifindex)
 
+    def remove_rules(self, priority: int) -> None:
+        self.control.all_rules = [r for r in self.control.all_rules if r.priority != priority]
+
     def wait(self, condition: Callable[[], bool]) -> None:
         assert condition()
 

@@ -8,13 +8,14 @@ import pytest
 from tests.data.netlink import captured
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.netlink import rtnetlink
-from wg_dynamic.netlink.control import Address, Link, LinkEvent, Overrun, Route
+from wg_dynamic.netlink.control import Address, Link, LinkEvent, Overrun, Route, Rule
 from wg_dynamic.netlink.errors import (
     InterfaceNotFoundError,
     MalformedMessageError,
     NetlinkError,
 )
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
+from wg_dynamic.netlink.rule_codec import RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, build_rule
 from wg_dynamic.netlink.wire import Message, split_messages
 
 ROUTE = Route(parse_prefix("fe80::/128"), 4, protocol=3)
@@ -183,3 +184,32 @@ def test_events_before_a_loss_precede_the_overrun(netlink: ScriptedNetlink) -> N
     assert events.read() == told[:1]
     events.close()
     assert netlink.closed
+
+
+def a_rule_message(rule: Rule) -> Message:
+    return Message(RTM_NEWRULE, 0, 1, build_rule(rule))
+
+
+def test_a_rule_that_was_removed_between_looking_and_removing_is_absent(
+    netlink: ScriptedNetlink,
+) -> None:
+    rule = Rule(True, 1000, 51820, fwmark=7, inverted=True)
+    netlink.answers = [[a_rule_message(rule)], NetlinkError(errno.ENOENT, "remove rule")]
+    assert not RtnetlinkControl().remove_rule(rule)
+    assert [kind for kind, _ in netlink.asked] == [RTM_GETRULE, RTM_DELRULE]
+
+
+def test_a_rule_beside_its_like_is_not_asked_to_go(netlink: ScriptedNetlink) -> None:
+    rule = Rule(True, 1000, 51820, fwmark=7, inverted=True)
+    other = Rule(True, 1000, 51820, fwmark=7, protocol=4)
+    for there in ([], [a_rule_message(other)], [a_rule_message(other), a_rule_message(rule)]):
+        netlink.answers = [there]
+        assert not RtnetlinkControl().remove_rule(rule)
+    assert all(kind == RTM_GETRULE for kind, _ in netlink.asked)
+
+
+def test_messages_that_are_no_rule_are_passed_over(netlink: ScriptedNetlink) -> None:
+    rule = Rule(True, 1000, 51820)
+    strange = Message(RTM_NEWRULE, 0, 1, bytes([7]) + build_rule(rule)[1:])
+    netlink.answers = [[a_rule_message(rule), strange, Message(99, 0, 1, b"")], []]
+    assert RtnetlinkControl().rules() == [rule]

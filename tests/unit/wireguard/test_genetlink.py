@@ -85,7 +85,10 @@ class MemoryKernel:
         self.messages.append(payload)
         if self.fake.gone:
             raise InterfaceNotFoundError(errno.ENODEV, "set")
-        for _kind, peer in iter_attributes(parse_attributes(payload, 4).get(8, b"")):
+        attributes = parse_attributes(payload, 4)
+        if 7 in attributes:
+            self.fake.set_fwmark(parse_u32(attributes[7]))
+        for _kind, peer in iter_attributes(attributes.get(8, b"")):
             self._set_peer(parse_attributes(peer))
         return ()
 
@@ -98,7 +101,11 @@ class MemoryKernel:
             raise InterfaceNotFoundError(errno.ENODEV, "dump")
         parts = [part for peer in self.fake.peers.values() for part in self._parts(peer)]
         head = pack("=BBxx", 0, 1)
-        return [Message(FAMILY, 2, 1, head + pack_nested(8, part)) for part in parts]
+        first = head + pack_attribute(7, pack("=I", self.fake.fwmark))
+        return [
+            Message(FAMILY, 2, 1, payload)
+            for payload in [first, *(head + pack_nested(8, part) for part in parts)]
+        ]
 
     def close(self) -> None:
         self.closed = True

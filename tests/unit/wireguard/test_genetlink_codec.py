@@ -21,6 +21,7 @@ from wg_dynamic.wireguard.genetlink_codec import (
     MAX_BATCH,
     build_device_query,
     build_family_query,
+    build_fwmark,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -272,6 +273,10 @@ def test_the_throwaway_peer_comes_and_goes_in_one_message() -> None:
 
 def test_a_peer_is_removed_by_its_key() -> None:
     assert set_device(build_peer_removal(7, BOB)) == [(BOB, 1, b"")]
+
+
+def test_the_fwmark_is_set_with_nothing_else() -> None:
+    assert build_fwmark(7, 0xCA6C) == pack("=BBxx HHI HHI", 1, 1, 8, 1, 7, 8, 7, 0xCA6C)
 
 
 def test_steps_fill_messages_up_to_the_limit() -> None:

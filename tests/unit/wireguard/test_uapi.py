@@ -46,7 +46,8 @@ class MemoryWireGuardGo:
         lines = request.decode().split("\n")
         assert lines[-2:] == ["", ""]
         if lines[0] == "get=1":
-            return "".join(map(self._peer, self.fake.peers.values())).encode() + OK
+            mark = f"fwmark={self.fake.fwmark}\n" if self.fake.fwmark else ""
+            return (mark + "".join(map(self._peer, self.fake.peers.values()))).encode() + OK
         assert lines[0] == "set=1"
         return OK if all(self._set(lines[1:-2])) else EINVAL
 
@@ -64,7 +65,9 @@ class MemoryWireGuardGo:
         done, public_key, created = [], b"", False
         for line in lines:
             key, _, value = line.partition("=")
-            if key == "public_key":
+            if key == "fwmark":
+                self.fake.set_fwmark(int(value))
+            elif key == "public_key":
                 public_key = bytes.fromhex(value)
                 created = not self.fake.has_peer(public_key)
                 if created:

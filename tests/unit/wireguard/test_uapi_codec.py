@@ -7,6 +7,7 @@ from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Device, Endpoint, Peer
 from wg_dynamic.wireguard.uapi_codec import (
     MalformedReplyError,
+    build_fwmark,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -234,3 +235,8 @@ def test_steps_are_one_operation() -> None:
 def test_a_peer_is_removed_by_its_key() -> None:
     expected = f"set=1\npublic_key={BOB.hex()}\nremove=true\n\n"
     assert build_peer_removal(BOB) == expected.encode()
+
+
+def test_the_fwmark_is_set_with_nothing_else() -> None:
+    assert build_fwmark(0) == b"set=1\nfwmark=0\n\n"
+    assert build_fwmark(0xCA6C) == b"set=1\nfwmark=51820\n\n"
