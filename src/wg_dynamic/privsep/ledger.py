@@ -29,6 +29,14 @@ memory, and a peer may come and go as often as it likes."""
 ALLOWED_IP = "allowed-ip"
 ADDRESS = "address"
 ROUTE = "route"
+"""Kinds of Entry."""
+DNS = "dns"
+FIREWALL = "firewall"
+FWMARK = "fwmark"
+RULE = "rule"
+SYSCTL = "sysctl"
+TABLE_ROUTE = "table-route"
+"""Kinds of Setting; the module that makes them says what their words are."""
 
 
 class LedgerError(WgDynamicError):
@@ -56,9 +64,37 @@ class Entry:
         return " ".join(words)
 
 
-def parse_entry(line: str) -> Entry:
-    """Read `Entry.line` back. Raises ValueError."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that we set and that no prefix names."""
+
+    kind: str
+    """DNS, FIREWALL, FWMARK, RULE, SYSCTL or TABLE_ROUTE."""
+    words: tuple[str, ...]
+    """What it is, and what it was before: printable ASCII without blanks."""
+
+    def line(self) -> str:
+        """The setting as it stands in the file. Raises ValueError for what would not be read."""
+        if self.kind not in _SETTINGS or not self.words or not all(map(_is_word, self.words)):
+            msg = f"{self.kind!r} {self.words!r}, expected a kind of setting and words for it"
+            raise ValueError(msg)
+        return " ".join([self.kind, *self.words])
+
+
+_SETTINGS = frozenset({DNS, FIREWALL, FWMARK, RULE, SYSCTL, TABLE_ROUTE})
+
+
+def _is_word(text: str) -> bool:
+    return text != "" and all("!" <= character <= "~" for character in text)
+
+
+def parse_entry(line: str) -> Entry | Setting:
+    """Read `Entry.line` or `Setting.line` back. Raises ValueError."""
     kind, prefix, *key = line.split(" ")
+    if kind in _SETTINGS:
+        setting = Setting(kind, (prefix, *key))
+        setting.line()  # raises
+        return setting
     entry = Entry(kind, parse_prefix(prefix), bytes.fromhex("".join(key)))
     size = KEY_SIZE if kind == ALLOWED_IP else 0
     known = kind in (ALLOWED_IP, ADDRESS, ROUTE)
@@ -82,12 +118,12 @@ class Ledger:
         self._path = path
         self._durable = durable
         self._unsynced = False
-        self._entries: dict[Entry, None] = {}
+        self._entries: dict[Entry | Setting, None] = {}
         self._file: int | None = None
         self._size = 0
         """Bytes of whole lines in the file."""
         self._lines = 0
-        self._unwritten: dict[Entry, None] = {}
+        self._unwritten: dict[Entry | Setting, None] = {}
         """Taken off, and named by the file still: the line that strikes them out waits for room."""
         self.damaged: list[str] = []
         """Lines that could not be read, as they were: left alone, for a person to look at."""
@@ -98,7 +134,7 @@ class Ledger:
             msg = f"cannot open the ledger {path}: {error.strerror}"
             raise LedgerError(msg) from error
 
-    def __contains__(self, entry: Entry) -> bool:
+    def __contains__(self, entry: Entry | Setting) -> bool:
         """Whether we set this."""
         return entry in self._entries
 
@@ -108,13 +144,18 @@ class Ledger:
 
     def entries(self, kind: str) -> list[Entry]:
         """What we set of one kind, in the order it was set."""
-        return [entry for entry in self._entries if entry.kind == kind]
+        return [e for e in self._entries if e.kind == kind and isinstance(e, Entry)]
 
-    def add(self, *entries: Entry) -> None:
+    def settings(self, kind: str) -> list[Setting]:
+        """As `entries`, for the kinds of Setting."""
+        return [e for e in self._entries if e.kind == kind and isinstance(e, Setting)]
+
+    def add(self, *entries: Entry | Setting) -> None:
         """Write the entries down; only then may they be set.
 
         Raises:
             LedgerError: they could not be written; none of them may be set.
+            ValueError: one could not be read back.
         """
         fresh = [entry for entry in dict.fromkeys(entries) if entry not in self._entries]
         named = [entry for entry in fresh if entry in self._unwritten]
@@ -125,7 +166,7 @@ class Ledger:
             self._unwritten.pop(entry)
         self._entries.update(dict.fromkeys(fresh))
 
-    def remove(self, *entries: Entry) -> None:
+    def remove(self, *entries: Entry | Setting) -> None:
         """Strike the entries out, after they were taken off.
 
         What cannot be written for want of room is said in the log and written later, by any call:

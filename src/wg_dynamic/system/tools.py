@@ -9,10 +9,10 @@ import os
 import select
 import signal
 import subprocess
-from dataclasses import dataclass
 from typing import Final
 
 from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.record import dataclass
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.log import printable
 

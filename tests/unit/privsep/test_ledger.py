@@ -13,10 +13,13 @@ from wg_dynamic.privsep import ledger as module
 from wg_dynamic.privsep.ledger import (
     ADDRESS,
     ALLOWED_IP,
+    DNS,
     ROUTE,
+    SYSCTL,
     Entry,
     Ledger,
     LedgerError,
+    Setting,
     parse_entry,
     read_entries,
 )
@@ -93,6 +96,59 @@ def test_an_entry_is_one_line_and_read_back(entry: Entry, line: str) -> None:
 def test_any_other_line_is_no_entry(line: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_entry(line)
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        (Setting(DNS, ("resolvconf", "tun.wg0")), "dns resolvconf tun.wg0"),
+        (Setting(SYSCTL, ("net.ipv4.x", "0", "1")), "sysctl net.ipv4.x 0 1"),
+    ],
+)
+def test_a_setting_is_one_line_and_read_back(setting: Setting, line: str) -> None:
+    assert setting.line() == line
+    assert parse_entry(line) == setting
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(DNS, ()),
+        Setting(DNS, ("",)),
+        Setting(DNS, ("two words",)),
+        Setting(DNS, ("line\n+ dns x",)),
+        Setting(DNS, ("caf\u00e9",)),
+        Setting(ADDRESS, ("10.0.0.1/32",)),
+        Setting("file", ("x",)),
+    ],
+)
+def test_a_setting_that_could_not_be_read_back_is_not_written(
+    ledger: Ledger, path: Path, setting: Setting
+) -> None:
+    with pytest.raises(ValueError, match="expected a kind of setting"):
+        ledger.add(address(), setting)
+    assert path.read_text() == ""
+    assert len(ledger) == 0
+
+
+@pytest.mark.parametrize("line", ["dns", "dns ", "dns  x", "dns x ", "dns x\ty", "rule x\r"])
+def test_a_line_that_is_no_setting_is_none(line: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_entry(line)
+
+
+def test_settings_are_named_like_entries_and_apart_from_them(ledger: Ledger, path: Path) -> None:
+    first, second = Setting(DNS, ("resolved", "7")), Setting(SYSCTL, ("net.ipv4.x", "0", "1"))
+    ledger.add(first, address(), second)
+    assert ledger.settings(DNS) == [first]
+    assert ledger.settings(ADDRESS) == []
+    assert ledger.entries(DNS) == []
+    ledger.remove(second)
+    ledger.close()
+    again = Ledger(path)
+    assert (again.settings(DNS), again.settings(SYSCTL)) == ([first], [])
+    assert again.entries(ADDRESS) == [address()]
+    again.close()
 
 
 # --- in force ----------------------------------------------------------------------------------
