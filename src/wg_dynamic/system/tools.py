@@ -41,12 +41,22 @@ class ToolMissingError(ToolError):
 class ToolResult:
     """What became of a tool that ended by itself."""
 
+    command: str
+    """Name and arguments, for errors."""
     status: int
     """Exit status; negative: the signal that ended it."""
     output: str
     """Standard output, the first MAX_OUTPUT bytes."""
     words: str
     """What it said about a failure, in one printable line: standard error, else output."""
+
+    def check(self) -> str:
+        """Its output. Raises ToolError for an exit status other than 0."""
+        if self.status == 0:
+            return self.output
+        how = f"signal {-self.status}" if self.status < 0 else f"status {self.status}"
+        msg = f"{self.command} ended with {how}"
+        raise ToolError(f"{msg}: {self.words}" if self.words else msg)
 
 
 def find_tool(name: str, path: tuple[str, ...] = TRUSTED_PATH) -> str | None:
@@ -101,22 +111,6 @@ def run_tool(
     return _wait(process, f"{name} {' '.join(arguments)}".rstrip(), time_limit)
 
 
-def check_tool(
-    name: str,
-    *arguments: str,
-    text: str = "",
-    time_limit: float = TIME_LIMIT,
-    path: tuple[str, ...] = TRUSTED_PATH,
-) -> str:
-    """`run_tool`, and its output. Raises ToolError also for an exit status other than 0."""
-    result = run_tool(name, *arguments, text=text, time_limit=time_limit, path=path)
-    if result.status != 0:
-        how = f"signal {-result.status}" if result.status < 0 else f"status {result.status}"
-        msg = f"{name} {' '.join(arguments)}".rstrip() + f" ended with {how}"
-        raise ToolError(f"{msg}: {result.words}" if result.words else msg)
-    return result.output
-
-
 def _wait(process: "subprocess.Popen[bytes]", command: str, time_limit: float) -> ToolResult:
     streams = _Streams(process)
     try:
@@ -129,7 +123,7 @@ def _wait(process: "subprocess.Popen[bytes]", command: str, time_limit: float) -
             said = streams.words()
             raise ToolError(f"{msg}; it said: {said}" if said else msg)
         status = process.wait()
-        return ToolResult(status, streams.output(), streams.words())
+        return ToolResult(command, status, streams.output(), streams.words())
     finally:
         if process.poll() is None:  # an error of ours on the way
             _signal_group(process, signal.SIGKILL)

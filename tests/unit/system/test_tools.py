@@ -12,7 +12,6 @@ from wg_dynamic.system.tools import (
     ToolError,
     ToolMissingError,
     ToolResult,
-    check_tool,
     find_tool,
     run_tool,
 )
@@ -46,15 +45,17 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 def test_a_tool_gets_its_arguments_as_they_are_and_its_text_as_input() -> None:
     said = "a b.$HOME.; id."
-    assert run_tool("printf", "%s.", "a b", "$HOME", "; id") == ToolResult(0, said, said)
-    assert check_tool("cat", text="nameserver 192.0.2.1\n") == "nameserver 192.0.2.1\n"
-    assert check_tool("true") == ""
+    assert run_tool("printf", "%s.", "a b", "$HOME", "; id") == ToolResult(
+        "printf %s. a b $HOME ; id", 0, said, said
+    )
+    assert run_tool("cat", text="nameserver 192.0.2.1\n").check() == "nameserver 192.0.2.1\n"
+    assert run_tool("true").check() == ""
 
 
 def test_a_long_text_reaches_a_tool_and_does_not_wait_for_one_that_does_not_read() -> None:
     text = "x" * (1 << 20)
-    assert check_tool("wc", "-c", text=text).strip() == str(1 << 20)
-    assert check_tool("true", text=text) == ""
+    assert run_tool("wc", "-c", text=text).check().strip() == str(1 << 20)
+    assert run_tool("true", text=text).check() == ""
 
 
 def test_tools_are_found_in_trusted_directories_alone(
@@ -90,14 +91,14 @@ def test_a_tool_inherits_nothing_of_ours(
 ) -> None:
     monkeypatch.setenv("LD_PRELOAD", "")
     monkeypatch.setenv("BASH_ENV", "/nowhere")
-    names = {line.partition("=")[0] for line in check_tool("env").splitlines()}
+    names = {line.partition("=")[0] for line in run_tool("env").check().splitlines()}
     assert names == {"PATH", "LC_ALL", "HOME"}
     old = os.umask(0o077)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     try:
         a_tool(directory, f"pwd; ls /proc/self/fd | wc -w; : >{tmp_path}/made")
-        where, descriptors = check_tool("tool", path=directory).split()
+        where, descriptors = run_tool("tool", path=directory).check().split()
     finally:
         os.umask(old)
         os.close(descriptor)
@@ -113,13 +114,13 @@ def test_a_failure_says_so_in_the_tools_own_words_made_printable(
     result = run_tool("tool", path=directory)
     assert (result.status, result.output) == (3, "said\n")
     with pytest.raises(ToolError, match=r"^tool -a wg0 ended with status 3: no \?\[31mway at all"):
-        check_tool("tool", "-a", "wg0", path=directory)
+        run_tool("tool", "-a", "wg0", path=directory).check()
     a_tool(directory, "echo said on output; exit 1")
     with pytest.raises(ToolError, match=r"status 1: said on output$"):
-        check_tool("tool", path=directory)
+        run_tool("tool", path=directory).check()
     a_tool(directory, "kill -ABRT $$")
     with pytest.raises(ToolError, match=r"^tool ended with signal 6$"):
-        check_tool("tool", path=directory)
+        run_tool("tool", path=directory).check()
 
 
 def test_of_what_a_tool_prints_a_bounded_part_is_kept(directory: tuple[str, ...]) -> None:
