@@ -107,8 +107,7 @@ class NameService:
     def undo(self) -> None:
         """Take back what the ledger names; what cannot be taken back stays named."""
         self._in_force = None
-        for setting in self._ledger.settings(DNS):
-            self._undo_one(setting)
+        undo_name_service(self._ledger, self._named)
 
     def _set(self, wanted: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
         resolver = self._find()
@@ -121,27 +120,34 @@ class NameService:
             )
         for other in self._ledger.settings(DNS):
             if other != setting:  # the machine has another resolver now
-                self._undo_one(other)
+                _undo(other, self._ledger, self._named)
         self._in_force = None
         self._ledger.add(setting)
         try:
             resolver.set(record, *wanted)
         except ToolError:
-            self._undo_one(setting)
+            _undo(setting, self._ledger, self._named)
             raise
         return ""
-
-    def _undo_one(self, setting: Setting) -> None:
-        try:
-            name, record = setting.words
-            self._named(name).remove(record)
-        except (ValueError, WgDynamicError) as error:
-            _LOG.error("cannot undo the name servers (%s): %s", setting.line(), error)
-        else:
-            self._ledger.remove(setting)
 
     def _say(self, reason: str) -> str:
         if reason and reason != self._said:
             _LOG.warning("%s: name servers are not set: %s", self._link.name, reason)
         self._said = reason
         return reason
+
+
+def undo_name_service(ledger: Ledger, named: Callable[[str], Resolver] = resolver_named) -> None:
+    """Take back what a ledger names, be the interface there or not."""
+    for setting in ledger.settings(DNS):
+        _undo(setting, ledger, named)
+
+
+def _undo(setting: Setting, ledger: Ledger, named: Callable[[str], Resolver]) -> None:
+    try:
+        name, record = setting.words
+        named(name).remove(record)
+    except (ValueError, WgDynamicError) as error:
+        _LOG.error("cannot undo the name servers (%s): %s", setting.line(), error)
+    else:
+        ledger.remove(setting)

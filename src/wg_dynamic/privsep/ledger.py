@@ -286,7 +286,7 @@ class Ledger:
         self._unsynced = False
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[Entry | Setting]:
     """What a ledger has now, beside the helper that writes it; nothing when there is no file.
 
     Raises:
@@ -299,9 +299,9 @@ def read_entries(path: Path) -> list[Entry]:
         raise LedgerError(msg) from error
 
 
-def _read(path: Path) -> tuple[dict[Entry, None], list[str]]:
+def _read(path: Path) -> tuple[dict[Entry | Setting, None], list[str]]:
     """The entries in force, and the lines that are none."""
-    entries: dict[Entry, None] = {}
+    entries: dict[Entry | Setting, None] = {}
     damaged: list[str] = []
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
