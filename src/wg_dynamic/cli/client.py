@@ -29,7 +29,7 @@ from wg_dynamic.helper.control_socket import ask_status
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
-from wg_dynamic.privsep.ledger import read_entries
+from wg_dynamic.privsep.ledger import Entry, read_entries
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory, control_path
@@ -179,8 +179,10 @@ def _show_applied(name: str) -> int:
     interfaces = RtnetlinkControl()
     runtime = RuntimeDirectory(find_interface(interfaces, name).ifindex, role=ROLE)
     for entry in read_entries(runtime.ledger):
-        key = [format_key(entry.public_key)] if entry.public_key else []
-        sys.stdout.write(" ".join([entry.kind, str(entry.prefix), *key]) + "\n")
+        words = entry.line()
+        if isinstance(entry, Entry) and entry.public_key:
+            words = f"{entry.kind} {entry.prefix} {format_key(entry.public_key)}"
+        sys.stdout.write(f"{words}\n")
     with contextlib.suppress(OSError):  # a daemon's, if there is anything in it
         runtime.path.rmdir()
     return OK

@@ -15,7 +15,7 @@ from wg_dynamic.cli import supervise
 from wg_dynamic.cli.client import main, make_parser
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
-from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, Entry, Ledger
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, DNS, Entry, Ledger, Setting
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -170,9 +170,9 @@ def test_what_is_set_for_the_lease_is_shown_beside_a_running_daemon(
     ledger = Ledger(runtime.ledger)
     network = parse_prefix("10.44.0.0/24")
     ledger.add(Entry(ALLOWED_IP, network, bytes(32)))
-    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.9/32")))
+    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.9/32")), Setting(DNS, ("resolved", "7")))
     assert main(["--applied", "wg0"]) == 0
-    shown = f"allowed-ip 10.44.0.0/24 {'A' * 43}=\naddress 10.44.0.9/32\n"
+    shown = f"allowed-ip 10.44.0.0/24 {'A' * 43}=\naddress 10.44.0.9/32\ndns resolved 7\n"
     assert capsys.readouterr().out == shown
     ledger.close()
     assert runtime.ledger.exists()
