@@ -117,7 +117,7 @@ class DefaultRoute:
                 self._set(ours, addresses, foreign)
             else:
                 self._guard_only(addresses, foreign)
-        except WgDynamicError as error:
+        except (IndexError, TypeError, ValueError, WgDynamicError) as error:  # a strange ledger
             self.undo()
             if str(error) != self._said:
                 what = "default route is not set" if wanted else "leased addresses are not guarded"

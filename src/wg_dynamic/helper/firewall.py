@@ -62,11 +62,12 @@ class Firewall:
         """
         keep = {self._set(FAMILIES[ipv4], guard) for ipv4, guard in guards.items()}
         for setting in self._ledger.settings(FIREWALL):
-            if setting not in keep:
+            if setting not in keep and _is_ours(setting):
                 undo_table(setting, self._ledger, self._run)
 
     def _set(self, family: str, guard: Guard) -> Setting:
-        ours = [each for each in self._ledger.settings(FIREWALL) if each.words[0] == family]
+        named = self._ledger.settings(FIREWALL)
+        ours = [each for each in named if _is_ours(each) and each.words[0] == family]
         if ours:
             setting = ours[0]
             self._nft(_fresh(setting) + self._table(setting, guard))
@@ -124,13 +125,19 @@ class Firewall:
 
 def undo_table(setting: Setting, ledger: Ledger, run: Run = run_tool) -> None:
     """Remove a table that the ledger names, and strike it out. Raises ToolError, ValueError."""
-    family, table = setting.words
-    if family not in FAMILIES.values() or not _TABLE.fullmatch(table):
+    if not _is_ours(setting):
         msg = f"{setting.line()!r}, expected a table of ours"
         raise ValueError(msg)
+    family, table = setting.words
     if (family, table) in _tables(run):
         run("nft", "-f", "-", text=_fresh(setting)).check()
     ledger.remove(setting)
+
+
+def _is_ours(setting: Setting) -> bool:
+    """Whether it can be a table that we have made: a ledger may be damaged."""
+    family, *names = setting.words
+    return family in FAMILIES.values() and len(names) == 1 and bool(_TABLE.fullmatch(names[0]))
 
 
 def _fresh(setting: Setting) -> str:

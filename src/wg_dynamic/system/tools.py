@@ -88,13 +88,31 @@ def run_tool(
     if program is None:
         msg = f"no {name} in {':'.join(path)}"
         raise ToolMissingError(msg)
+    try:
+        process = _start([program, *arguments], text)
+    except OSError as error:
+        msg = f"cannot start {program}: {error.strerror}"
+        raise ToolError(msg) from error
+    command = f"{name} {' '.join(arguments)}".rstrip()
+    try:
+        streams = _Streams(process)
+    except OSError as error:  # no descriptor left
+        with process:  # closes the pipes
+            _kill(process)
+        msg = f"cannot wait for {program}: {error.strerror}"
+        raise ToolError(msg) from error
+    return _wait(process, streams, command, time_limit)
+
+
+def _start(command: list[str], text: str) -> "subprocess.Popen[bytes]":
+    """Raises OSError."""
     # A file in memory, not a pipe: a tool that does not read it cannot keep us waiting.
     stdin = os.memfd_create("stdin")
     try:
         os.write(stdin, text.encode())
         os.lseek(stdin, 0, os.SEEK_SET)
-        process = subprocess.Popen(  # noqa: S603 - no shell, an absolute path, our own arguments
-            [program, *arguments],
+        return subprocess.Popen(  # noqa: S603 - no shell, an absolute path, our own arguments
+            command,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,22 +121,18 @@ def run_tool(
             umask=0o022,  # ours would make an /etc/resolv.conf that only root can read
             start_new_session=True,
         )
-    except OSError as error:
-        msg = f"cannot start {program}: {error.strerror}"
-        raise ToolError(msg) from error
     finally:
         os.close(stdin)
-    return _wait(process, f"{name} {' '.join(arguments)}".rstrip(), time_limit)
 
 
-def _wait(process: "subprocess.Popen[bytes]", command: str, time_limit: float) -> ToolResult:
-    streams = _Streams(process)
+def _wait(
+    process: "subprocess.Popen[bytes]", streams: "_Streams", command: str, time_limit: float
+) -> ToolResult:
     try:
         if not streams.read_until_end(time_limit):
             _signal_group(process, signal.SIGTERM)
             streams.read_until_end(TERM_TIME)
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            _kill(process)
             msg = f"{command} did not end within {time_limit:g} s and was ended"
             said = streams.words()
             raise ToolError(f"{msg}; it said: {said}" if said else msg)
@@ -126,9 +140,14 @@ def _wait(process: "subprocess.Popen[bytes]", command: str, time_limit: float) -
         return ToolResult(command, status, streams.output(), streams.words())
     finally:
         if process.poll() is None:  # an error of ours on the way
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            _kill(process)
         streams.close()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End it and its children, and take its status."""
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
 
 
 def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:

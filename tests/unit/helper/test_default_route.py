@@ -456,3 +456,8 @@ def test_a_line_of_the_ledger_without_sense_is_left(
     assert world.state() == before
     assert setting in world.ledger
     assert "cannot undo" in caplog.text
+    world.default_route.apply((V4, V6), BOTH)  # whatever comes of it
+    world.default_route.undo()
+    assert world.state() == before
+    assert setting in world.ledger
+    assert len(world.ledger) == 1

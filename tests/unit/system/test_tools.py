@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -84,6 +85,23 @@ def test_a_file_that_no_kernel_runs_is_an_error(directory: tuple[str, ...]) -> N
     path.chmod(0o755)
     with pytest.raises(ToolError, match=r"cannot start .*/broken: No such file"):
         run_tool("broken", path=directory)
+
+
+def test_without_a_descriptor_left_it_is_an_error_and_nothing_runs_on(
+    directory: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    a_tool(directory, f"echo $$ >{tmp_path}/pid; exec sleep 60")
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    with pytest.raises(ToolError, match=r"cannot wait for .*/tool: Too many open files"):
+        run_tool("tool", path=directory)
+    pid = tmp_path / "pid"
+    assert not pid.exists() or not pid.read_text() or not is_running(int(pid.read_text()))
+    monkeypatch.setattr(os, "memfd_create", none_left)
+    with pytest.raises(ToolError, match=r"cannot start .*/tool: Too many open files"):
+        run_tool("tool", path=directory)
 
 
 def test_a_tool_inherits_nothing_of_ours(
