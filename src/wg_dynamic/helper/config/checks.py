@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.helper.config.document import Problems, ServerConfig
@@ -22,6 +23,9 @@ from wg_dynamic.privsep.requests import (
     MAX_PUSHED_ROUTES,
     MAX_RESERVATIONS,
 )
+
+_MAX_NAME: Final = 60
+"""Characters of a name that a message repeats."""
 
 
 def checked_terms(config: ServerConfig) -> LeaseTerms:
@@ -113,6 +117,8 @@ def _excludes_all(pool: PoolTerms) -> bool:
 
 
 def _about_overlaps(pools: Sequence[PoolTerms]) -> Iterator[str]:
+    if len(pools) > MAX_POOLS:
+        return  # that is told; to compare each with each would take minutes
     for number, pool in enumerate(pools):
         for other in pools[:number]:
             if pool.pool.network.overlaps(other.pool.network):
@@ -158,6 +164,7 @@ def reservation_label(number: int, names: Sequence[str]) -> str:
 
 def _label(table: str, number: int, names: Sequence[str]) -> str:
     name = names[number] if number < len(names) else ""
+    name = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
     return f"[[{table}]] {number + 1}" + (f" ({name})" if name else "")
 
 

@@ -5,6 +5,7 @@ command line, which win over the document, have been put over it.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,6 +27,7 @@ from wg_dynamic.helper.config.values import (
     read_text,
     read_time,
     read_time_or_infinite,
+    shortened,
     shown,
 )
 from wg_dynamic.leases.pool import Pool
@@ -48,6 +50,11 @@ from wg_dynamic.record import dataclass
 MAX_NEW_ADDRESSES: Final = 1_000_000
 """More new addresses in an hour than this is no limit."""
 IPV6_BITS: Final = 128
+_DEEP: Final = re.compile(
+    r"""(?<![\w"'-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){150}""", re.X
+)
+"""A key of so many names: tomllib takes memory and time by the square of their number.
+Domain names have 127 labels at the most."""
 _MAX_PROBLEMS: Final = 30
 """Problems that one error tells; who has more, has another problem."""
 
@@ -243,10 +250,15 @@ def parse_config(text: str, source: str) -> ServerConfig:
     Raises:
         UsageError: it is no TOML, or has unknown keys or wrong values: all of them are told.
     """
+    deep = _DEEP.search(text)
+    if deep:
+        line = text.count("\n", 0, deep.start()) + 1
+        msg = f"{source}: line {line} has a key of 150 names or more, expected one or two"
+        raise UsageError(msg)
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # besides its own: numbers and lists too long
-        msg = f"{source}: not understood as TOML: {error}"
+        msg = f"{source}: not understood as TOML: {shortened(error)}"
         raise UsageError(msg) from error
     problems = Problems(source)
     config = _read_config(_Table(document, problems), source)

@@ -15,6 +15,8 @@ from wg_dynamic.helper.config.document import ServerConfig, parse_config
 CONFIG_ROOT: Final = Path("/etc/wg-dynamic")
 MAX_SIZE: Final = 16 << 20
 """Bytes; 65,536 reservations take about 12 million."""
+_CHUNK: Final = 1 << 20
+"""Bytes of one read, each of which takes as much memory however small the file is."""
 _MAX_LINKS: Final = 40
 """Symbolic links on one way, as in the kernel (path_resolution(7))."""
 
@@ -66,7 +68,7 @@ def _read(path: Path) -> bytes:
         _refuse_foreign(f"{path}: ", real, status)
         pieces = []
         left = MAX_SIZE + 1
-        while left and (piece := os.read(descriptor, left)):
+        while left and (piece := os.read(descriptor, min(left, _CHUNK))):
             pieces.append(piece)
             left -= len(piece)
         return b"".join(pieces)

@@ -96,7 +96,11 @@ def read_path(value: object) -> Path:
 
 def read_pool(value: object) -> Pool:
     """A network to lease from."""
-    return parse_pool(read_text(value))
+    text = read_text(value)
+    if len(text) > _SHOWN:  # no network takes as many
+        msg = f"{shown(text)}, expected a network as in 10.44.0.0/24 or fd00:44::/64"
+        raise ValueError(msg)
+    return parse_pool(text)
 
 
 def read_address(value: object) -> bytes:
@@ -162,9 +166,9 @@ def read_range(value: object) -> AddressRange:
 
 
 def shortened(error: Exception) -> str:
-    """What an error says, not longer than a message can repeat."""
+    """What an error says, not longer than a message can repeat: its end often says where."""
     text = str(error)
-    return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}…"
+    return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}…{text[-_SHOWN:]}"
 
 
 def parse_range(text: str) -> AddressRange:

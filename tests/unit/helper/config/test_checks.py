@@ -215,10 +215,17 @@ def test_there_are_limits(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     assert wrong(*pools, reservations=tuple(reservations)) == (told if many else [])
 
 
+def test_too_many_pools_are_not_compared_with_each_other() -> None:
+    many = [a_pool("10.44.0.0/24")] * 257
+    assert wrong(*many) == ["257 pools, expected at most 256"]
+
+
 def test_a_reservation_is_called_by_its_name() -> None:
     assert reservation_label(0, ("printer", "")) == "[[reservation]] 1 (printer)"
     assert reservation_label(1, ("printer", "")) == "[[reservation]] 2"
     assert reservation_label(2, ("printer", "")) == "[[reservation]] 3"
+    assert reservation_label(0, ("n" * 60,)) == f"[[reservation]] 1 ({'n' * 60})"
+    assert reservation_label(0, ("n" * 61,)) == f"[[reservation]] 1 ({'n' * 60}…)"
 
 
 def test_terms_are_checked_and_what_is_wrong_told_all_at_once() -> None:

@@ -177,7 +177,15 @@ def test_a_range_that_is_none_says_why_and_what_is_expected(text: str, expected:
 
 def test_an_error_is_repeated_in_full_when_it_is_short() -> None:
     assert shortened(ValueError("x" * 120)) == "x" * 120
-    assert shortened(ValueError("x" * 121)) == "x" * 120 + "…"
+    assert shortened(ValueError("x" * 100 + "y" * 100)) == "x" * 60 + "…" + "y" * 60
+
+
+def test_a_pool_too_long_to_be_one_is_not_repeated_in_full() -> None:
+    longest = "0000:0000:0000:0000:0000:0000:192.0.2.0/120"
+    assert read_pool(longest).network.length == 120
+    with pytest.raises(ValueError, match=r"^'::+…, expected a network as in") as caught:
+        read_pool(":" * 4000)
+    assert len(str(caught.value)) < 200
 
 
 def test_the_last_address_of_a_network() -> None:
