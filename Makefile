@@ -1,7 +1,7 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
 .PHONY: help demo test check netns soak kernel format lock clean
-CHECKS := format lint types imports map words spelling docs
+CHECKS := format lint types imports map supply words spelling docs
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -11,7 +11,7 @@ demo: ## see a lease come, be renewed and go, on this machine alone (root)
 	@.venv/bin/python -m tools.demo
 
 test: ## everything, on wireguard-go and two kernels; a test that cannot run here fails (root)
-	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage harness guests
+	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage fuzz harness guests
 
 check: ## what to run before each commit: a minute or two, without root
 	@tools/stages $(CHECKS) unit
@@ -19,8 +19,8 @@ check: ## what to run before each commit: a minute or two, without root
 netns: ## only the tests with namespaces and real WireGuard (root)
 	@tools/stages netns
 
-soak: ## kill the server under load for an hour, and record it in bench/results (root)
-	@tools/stages soak
+soak: ## for hours: kill the server under load, fuzz (FUZZ_SECONDS=600 a target); recorded (root)
+	@tools/stages soak fuzz-soak
 
 kernel: ## all tests with namespaces on two kernels of Debian, in QEMU: an hour (root)
 	@tools/stages harness kernel
@@ -36,6 +36,6 @@ lock: ## lock the development tools of pyproject.toml anew (docs/decisions/0001)
 		--group dev --output-file requirements/dev.txt
 
 clean: ## remove what tools leave behind, .venv included
-	@rm -rf .venv .bootstrap.lock .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
+	@rm -rf .venv .bootstrap.lock .coverage* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache \
 		.import_linter_cache build dist htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
