@@ -57,7 +57,9 @@ def _some_of(pairs: bytes) -> set[Entry]:
     found: set[Entry] = set()
     for line in pairs.split(b"\n")[::2]:
         try:
-            found.add(parse_entry(line[2:].decode("ascii")))
+            entry = parse_entry(line[2:].decode("ascii"))
         except ValueError:
             continue
-    return {entry for entry in found if entry.kind == ALLOWED_IP}
+        if isinstance(entry, Entry) and entry.kind == ALLOWED_IP:
+            found.add(entry)
+    return found
