@@ -6,14 +6,15 @@ import sys
 from tools.processes import environment
 
 DROP = """
-import os, sys
+import os, resource, sys
 from pathlib import Path
 from wg_dynamic.errors import PrivilegeError
-from wg_dynamic.system.privileges import Account, drop_privileges
+from wg_dynamic.system import libc
+from wg_dynamic.system.privileges import Account, drop_privileges, limit_helper
 os.setgroups([4, 24])
 def drop(uid, gid):
     try:
-        drop_privileges(Account(uid, gid))
+        return drop_privileges(Account(uid, gid))
     except PrivilegeError as error:
         print("PrivilegeError", error)
         sys.exit()
@@ -36,11 +37,13 @@ def run(script: str, *prefix: str) -> str:
 
 def test_what_is_dropped_is_gone() -> None:
     script = """
-drop(60970, 60971)
+lacks = drop(60970, 60971)
 fields = dict(line.split(":\\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(fields["Uid"].split(), fields["Gid"].split(), fields["Groups"].split())
-print(*[int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")])
-print(fields["NoNewPrivs"], oct(os.umask(0)))
+print(*[int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")])
+print(fields["NoNewPrivs"], oct(os.umask(0)), lacks)
+print(bin(libc.prctl(27)), libc.prctl(3), resource.getrlimit(resource.RLIMIT_CORE))
+print(sorted(os.listdir("/sys/class/net")) and Path("/proc/self/net/dev").read_text().count(":"))
 for attempt in (
     lambda: os.setresuid(0, 0, 0),
     lambda: os.setresuid(-1, 0, -1),
@@ -57,8 +60,10 @@ for attempt in (
 """
     assert run(script).splitlines() == [
         f"{['60970'] * 4} {['60971'] * 4} []",
-        "0 0 0 0",
-        "1 0o77",
+        "0 0 0 0 0",
+        "1 0o77 []",
+        "0b11101011 0 (0, 0)",  # securebits, not dumpable, no core
+        "1",  # the loopback of a network namespace where there is nothing else
     ]
 
 
@@ -71,18 +76,69 @@ def test_who_is_not_root_cannot_become_another() -> None:
     assert said.startswith("PrivilegeError cannot become user 60971, group 60971")
 
 
-def test_capabilities_that_outlive_root_are_noticed() -> None:
+def test_capabilities_that_would_outlive_root_do_not() -> None:
     """Started with the securebit that keeps them over a change of user (capabilities(7))."""
-    said = run("drop(60970, 60970)", "setpriv", "--securebits", "+no_setuid_fixup")
+    said = run(
+        "print(drop(60970, 60970), Path('/proc/self/status').read_text())",
+        "setpriv",
+        "--securebits",
+        "+no_setuid_fixup",
+    )
+    assert "CapPrm:\t0000000000000000" in said
+    assert said.startswith("[] ")
+
+
+def test_root_that_can_be_regained_is_noticed() -> None:
+    said = run("libc.capset = lambda *_: None; drop(60970, 60970)", *KEEPING_CAPABILITIES)
     assert said == "PrivilegeError root can be regained after dropping it"
+
+
+KEEPING_CAPABILITIES = ("setpriv", "--securebits", "+no_setuid_fixup,+no_setuid_fixup_locked")
 
 
 def test_without_no_new_privs_nothing_goes_on() -> None:
     script = """
-import ctypes
-class Refusing:
-    def prctl(self, *_): return -1
-ctypes.CDLL = lambda _: Refusing()
+real = libc.prctl
+def prctl(option, *words):
+    if option == 38:
+        raise OSError(22, "Invalid argument")
+    return real(option, *words)
+libc.prctl = prctl
 drop(60970, 60970)
 """
-    assert run(script) == "PrivilegeError cannot set no_new_privs"
+    assert run(script) == "PrivilegeError cannot set no_new_privs: Invalid argument"
+
+
+def test_what_cannot_be_dropped_is_told() -> None:
+    """Root as in many a container: without CAP_SYS_ADMIN and CAP_SETPCAP."""
+    without = ("setpriv", "--bounding-set", "-sys_admin,-setpcap")
+    told = run("print(drop(60970, 60970))", *without)
+    assert "an empty network namespace (Operation not permitted)" in told
+    assert "an empty capability bounding set (Operation not permitted)" in told
+    assert "locked securebits (Operation not permitted)" in told
+    told = run("print(limit_helper(), Path('/proc/self/status').read_text())", *without)
+    assert told.startswith("['a small capability bounding set (Operation not permitted)']")
+    assert "CapEff:\t0000000000001425" in told, "what it holds is small all the same"
+
+
+def test_the_helper_keeps_little_and_gives_its_network_process_what_it_drops_with() -> None:
+    script = """
+print(limit_helper(), resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+for path in ("/proc/self/status",):
+    print(*[line for line in Path(path).read_text().splitlines() if line.startswith("Cap")])
+sys.stdout.flush()
+os.execv("/bin/grep", ["grep", "CapEff", "/proc/self/status"])
+"""
+    limited, own, executed = run(script).splitlines()
+    assert limited == "[] (0, 0)"
+    assert own.split() == [
+        *("CapInh:", "0000000000000000"),
+        *(
+            "CapPrm:",
+            "0000000000001425",
+        ),  # CHOWN, DAC_READ_SEARCH, KILL, NET_BIND_SERVICE, NET_ADMIN
+        *("CapEff:", "0000000000001425"),
+        *("CapBnd:", "00000000002015e5"),  # and SETGID, SETUID, SETPCAP, SYS_ADMIN
+        *("CapAmb:", "0000000000000000"),
+    ]
+    assert executed.split() == ["CapEff:", "00000000002015e5"]

@@ -20,7 +20,7 @@ from wg_dynamic.privsep.requests import (
     Fatal,
     Finding,
 )
-from wg_dynamic.privsep.spawn import spawn_network_process
+from wg_dynamic.privsep.spawn import AGAIN, spawn_network_process
 from wg_dynamic.system.log import STDERR, printable
 from wg_dynamic.system.privileges import Account
 
@@ -30,7 +30,7 @@ MODULE = "wg_dynamic.cli.server_check"
 def check_store(program: str, database: Path, account: Account) -> int:
     """Check the database as `account`, print what was found, and return the exit status."""
     process, channel = spawn_network_process(
-        MODULE, account, [STDERR, "quiet"], CHECK_REQUESTS, CHECK_REPLIES
+        MODULE, account, [STDERR, "quiet", AGAIN], CHECK_REQUESTS, CHECK_REPLIES
     )
     try:
         channel.send(CheckStore(str(database)))

@@ -9,6 +9,7 @@ from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.cli.daemon import (
     Parser,
     add_daemon_options,
+    confine_helper,
     network_arguments,
     run_daemon,
     stop_daemon,
@@ -133,6 +134,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _keep(arguments: argparse.Namespace, verdict: Verdict, destination: str) -> int:
     account = service_account(arguments.user)
+    confine_helper()
     interfaces = RtnetlinkControl()
     events = interfaces.events()  # before the first look: nothing is missed in between
     settings = ClientSettings(arguments.interface, tuple(arguments.accept_routes), arguments.user)

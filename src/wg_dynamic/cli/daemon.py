@@ -14,6 +14,7 @@ from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.control_socket import stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
 from wg_dynamic.system.log import STDERR, SYSLOG, SYSLOG_SOCKET, set_up_log
+from wg_dynamic.system.privileges import limit_helper
 from wg_dynamic.system.runtime import RuntimeDirectory
 
 _LOG = logging.getLogger(__name__)
@@ -160,6 +161,13 @@ def stop_daemon(
 def network_arguments(destination: str, *, verbose: bool) -> list[str]:
     """How the network process is told about its log."""
     return [destination, "verbose" if verbose else "quiet"]
+
+
+def confine_helper() -> None:
+    """Keep no more of root than the helper needs; said in the log where that cannot be done."""
+    lacks = limit_helper()
+    if lacks:
+        _LOG.warning("the helper is less confined than could be: not %s", ", ".join(lacks))
 
 
 def umask() -> None:

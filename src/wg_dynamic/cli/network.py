@@ -9,6 +9,7 @@ from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal
+from wg_dynamic.privsep.sandbox import Sandbox
 from wg_dynamic.privsep.spawn import inherited_channel
 from wg_dynamic.system.log import set_up_log
 from wg_dynamic.system.privileges import drop_privileges
@@ -21,22 +22,23 @@ def run_network_process(
     argv: list[str],
     sends: tuple[type, ...],
     receives: tuple[type, ...],
-    work: Callable[[Channel], None],
+    work: Callable[[Channel, Sandbox], None],
 ) -> int:
     """Run `work` without privileges; returns the exit status.
 
-    Everything is imported by now: from here on nothing is read that only root may read.
+    Everything is imported by now: from here on nothing is read that only root may read, and once
+    `work` has closed the sandbox, which is the first thing it does, nothing at all.
     """
-    _, identity, log_destination, verbosity = argv
+    _, identity, log_destination, verbosity, *again = argv
     channel, account = inherited_channel(identity, sends, receives)
     set_up_log(program, log_destination, verbose=verbosity == "verbose")
-    drop_privileges(account)
+    sandbox = Sandbox(drop_privileges(account), tell=not again)
     # The helper stops us by a message or by closing the channel, in order; a signal to the
     # whole group is for the helper.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        work(channel)
+        work(channel, sandbox)
     except EOFError:
         return 0  # the helper is gone: so are we
     except WgDynamicError as error:

@@ -14,6 +14,7 @@ from wg_dynamic.cli.daemon import (
     STOP_TRIES,
     Parser,
     add_daemon_options,
+    confine_helper,
     network_arguments,
     run_daemon,
     stop_daemon,
@@ -200,6 +201,7 @@ def _serve(
 ) -> int:
     """Serve; when the interface goes, wait for it to come back and serve again."""
     account = service_account(settings.user)
+    confine_helper()
     interfaces = RtnetlinkControl()
     events = interfaces.events()  # before the first look: nothing is missed in between
     signals = stop_signals()
@@ -266,6 +268,7 @@ def _serve_once(
             arguments=network,
             signals=signals,
             on_gone=room.enter,
+            has_served=verdict.is_given,
         )
 
 

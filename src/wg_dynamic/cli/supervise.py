@@ -48,6 +48,7 @@ def supervise(
     signals: int,
     on_gone: Callable[[], None] = lambda: None,
     status: Callable[[_Helper], str] | None = None,
+    has_served: bool = False,
 ) -> tuple[_Helper, Supervisor]:
     """Run the helper of an opened interface to its end, and close everything.
 
@@ -58,6 +59,7 @@ def supervise(
         events: of the kernel.
         arguments: of the network process.
         signals: see `Supervisor.run`.
+        has_served: whether it did, before the interface was made anew: no failure ends it then.
         on_gone: called when the interface is gone, before the control socket is.
         status: what the control socket answers with when it is asked.
 
@@ -79,6 +81,7 @@ def supervise(
             events=events,
             control=control,
             arguments=arguments,
+            has_served=has_served,
         )
         released.callback(lambda: helper.close(gone=supervisor.gone))
         helper.start()

@@ -17,7 +17,7 @@ from wg_dynamic.netlink.control import Event, EventSource
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready, Stop
-from wg_dynamic.privsep.spawn import spawn_network_process
+from wg_dynamic.privsep.spawn import AGAIN, spawn_network_process
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import signal_descriptor
 from wg_dynamic.system.clock import Clock
@@ -92,7 +92,9 @@ class Supervisor:
         events: EventSource,
         control: ControlSocket,
         arguments: list[str],
+        has_served: bool = False,
     ) -> None:
+        """`has_served`: one did before, on the interface that was there before."""
         self._role = role
         self._account = account
         self._clock = clock
@@ -106,7 +108,11 @@ class Supervisor:
         self._restart_at: float | None = None
         self._restart_delay = RESTART_FIRST
         self._failed_starts = 0
-        self._has_served = False
+        self._has_served = has_served
+        self._is_ready = False
+        """The present network process has said so."""
+        self._again = False
+        """Whether there was a network process before."""
         self._recheck_at = clock.now() + RECHECK
         self._stop_at: float | None = None
         self._over = False
@@ -160,10 +166,12 @@ class Supervisor:
             self._process, self._channel = spawn_network_process(
                 self._role.module,
                 self._account,
-                self._arguments,
+                [*self._arguments, *([AGAIN] if self._again else [])],
                 self._role.sends,
                 self._role.receives,
             )
+            self._again = True
+            self._is_ready = False
             self._selector.register(self._channel, selectors.EVENT_READ, self._on_channel)
             self._channel.send(message, attached)
         except (OSError, WgDynamicError) as error:  # no memory, no process, or dead already
@@ -248,7 +256,10 @@ class Supervisor:
 
     def _dispatch(self, message: object, channel: Channel) -> None:
         if isinstance(message, Ready):
-            self._has_served = True
+            if self._is_ready:  # each is told in the log
+                msg = "Ready for a second time, expected once"
+                raise ChannelError(msg)
+            self._is_ready = self._has_served = True
             self._role.ready()
         elif isinstance(message, Fatal):
             reason = printable(message.reason, MAX_TEXT)

@@ -12,6 +12,8 @@ from wg_dynamic.system.privileges import Account
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TZ")
 """The rest of the environment is root's own business."""
+AGAIN = "again"
+"""Last argument of a network process that is not the first: the log knows what it has to say."""
 _SO_PASSRIGHTS = 83
 """asm-generic/socket.h: whether the other end may send descriptors."""
 

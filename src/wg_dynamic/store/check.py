@@ -22,7 +22,7 @@ COPY_TRIES = 20
 """A -wal is begun anew every thousand pages: twice during one copy is rare, this often is not."""
 _WAL_HEADER = 32
 """Bytes; its salts differ each time (https://www.sqlite.org/fileformat2.html, 4.1)."""
-_PLACES = (None, "/var/tmp")  # noqa: S108 - mkdtemp makes a private directory there
+PLACES = (None, "/var/tmp")  # noqa: S108 - mkdtemp makes a private directory there
 """Where a copy may go; None: $TMPDIR or /tmp."""
 
 
@@ -79,7 +79,7 @@ def _place_for(path: Path) -> str | None:
         size = path.stat().st_size * 2
     except OSError:
         return None
-    for place in _PLACES:
+    for place in PLACES:
         if shutil.disk_usage(place or tempfile.gettempdir()).free > size:
             return place
     return None

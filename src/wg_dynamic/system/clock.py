@@ -24,6 +24,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
+    def __init__(self) -> None:
+        self._boot_id = ""
+
     def now(self) -> float:
         """See Clock."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -38,4 +41,6 @@ class SystemClock:
 
     def boot_id(self) -> str:
         """See Clock."""
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        if not self._boot_id:
+            self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return self._boot_id

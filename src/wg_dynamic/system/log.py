@@ -19,42 +19,28 @@ _LOG_DEBUG = 7
 class SyslogHandler(logging.Handler):
     """Lines to the local system log (RFC 3164), one datagram each.
 
-    logging.handlers has one too, and imports pickle, queue and threading for the others beside it.
+    logging.handlers has one too, and imports pickle, queue and threading for the others beside it;
+    and it connects, which a network process cannot do again when the log was restarted.
     """
 
     def __init__(self, path: Path) -> None:
-        """Nothing is opened before the first line."""
         super().__init__()
-        self._path = path
-        self._socket: socket.socket | None = None
+        self._path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one line; a system log that was restarted is connected to anew."""
+        """Send one line, to whoever listens there now."""
         severity = next((s for level, s in _SEVERITIES if record.levelno >= level), _LOG_DEBUG)
         try:
             line = f"<{_LOG_DAEMON | severity}>{self.format(record)}\0".encode()
-            try:
-                self._connected().send(line)
-            except OSError:
-                self._disconnect()
-                self._connected().send(line)
+            # Not sendto, to which the filter of a network process allows no address.
+            self._socket.sendmsg([line], [], 0, self._path)
         except Exception:  # noqa: BLE001 - as in logging's own: a log that is away stops nobody
             self.handleError(record)
 
-    def _connected(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.connect(str(self._path))
-        return self._socket
-
-    def _disconnect(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
     def close(self) -> None:
-        """Close the connection."""
-        self._disconnect()
+        """Close the socket."""
+        self._socket.close()
         super().close()
 
 

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.sandbox import FakeSandbox
 from wg_dynamic.cli import client_network as module
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import CLIENT_REPLIES, CLIENT_REQUESTS, ClientStart
+from wg_dynamic.privsep.sandbox import CLIENT
 from wg_dynamic.system.clock import SystemClock
 
 
@@ -31,12 +33,14 @@ def test_it_runs_as_the_client_s_end_of_the_channel(monkeypatch: pytest.MonkeyPa
 def test_it_keeps_a_lease_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
     start = ClientStart("wg0", bytes(16), ())
     seen: list[object] = []
+    sandbox: Any = FakeSandbox()
     monkeypatch.setattr(module, "keep_lease", lambda *arguments: seen.extend(arguments))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         helper = Channel(ours, CLIENT_REPLIES, CLIENT_REQUESTS)
         network = Channel(theirs, CLIENT_REQUESTS, CLIENT_REPLIES)
         helper.send(start)
-        module._work(network)
+        module._work(network, sandbox)
     assert seen[:2] == [start, network]
+    assert sandbox.closed == [(CLIENT, {})], "with no file at all"
     assert isinstance(seen[2], SystemClock)

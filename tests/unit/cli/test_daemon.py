@@ -11,6 +11,7 @@ from wg_dynamic.cli.daemon import (
     NO_LOG,
     Parser,
     add_daemon_options,
+    confine_helper,
     log_place,
     network_arguments,
     run_daemon,
@@ -218,3 +219,13 @@ def test_a_log_that_goes_nowhere_is_told_even_if_all_is_well(
     run_daemon("wg-x", parse(), lambda *_: 0, 5.0, "away")
     where = "syslog" if there else NO_LOG
     assert told == [f"away; log: {where}", "" if there else f"; log: {where}"]
+
+
+def test_limits_that_cannot_be_set_are_logged(
+    limits: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    confine_helper()
+    assert caplog.text == ""
+    limits += ["a (no)", "b (never)"]
+    confine_helper()
+    assert caplog.messages == ["the helper is less confined than could be: not a (no), b (never)"]

@@ -10,6 +10,7 @@ from wg_dynamic.errors import ConfigError
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready
+from wg_dynamic.privsep.spawn import AGAIN
 from wg_dynamic.system.privileges import Account
 
 ARGV = ["wg-x", "7,60970,60970", "syslog", "verbose"]
@@ -42,27 +43,37 @@ def order(monkeypatch: pytest.MonkeyPatch, channel: FakeChannel) -> list[object]
         done.append(arguments)
         return channel, Account(60970, 60970)
 
+    def drop(account: Account) -> list[str]:
+        done.append(account)
+        return ["x"]
+
     monkeypatch.setattr(module, "inherited_channel", inherited)
     monkeypatch.setattr(module, "set_up_log", lambda *a, **k: done.append((a, k)))
-    monkeypatch.setattr(module, "drop_privileges", done.append)
+    monkeypatch.setattr(module, "drop_privileges", drop)
+    monkeypatch.setattr(module, "Sandbox", lambda lacks, tell: (lacks, tell))
     monkeypatch.setattr(signal, "signal", lambda *a: done.append(a))
     return done
 
 
-def run(work: Callable[[Channel], None]) -> int:
-    return run_network_process("wg-x", ARGV, (Fatal,), (Ready,), work)
+def run(work: Callable[[Channel, Any], None], *again: str) -> int:
+    return run_network_process("wg-x", [*ARGV, *again], (Fatal,), (Ready,), work)
 
 
 def test_it_drops_root_before_it_works(order: list[object]) -> None:
-    assert run(lambda _: order.append("work")) == 0
+    assert run(lambda _, sandbox: order.append(sandbox)) == 0
     assert order == [
         ("7,60970,60970", (Fatal,), (Ready,)),
         (("wg-x", "syslog"), {"verbose": True}),
         Account(60970, 60970),
         (signal.SIGINT, signal.SIG_IGN),
         (signal.SIGTERM, signal.SIG_IGN),
-        "work",
+        (["x"], True),
     ]
+
+
+def test_what_is_lacking_is_told_by_the_first_one_only(order: list[object]) -> None:
+    assert run(lambda _, sandbox: order.append(sandbox), AGAIN) == 0
+    assert order[-1] == (["x"], False)
 
 
 @pytest.mark.usefixtures("order")
@@ -86,8 +97,8 @@ def test_a_bug_leaves_its_traceback_in_the_log(caplog: pytest.LogCaptureFixture)
     assert "ZeroDivisionError: oops" in caplog.text
 
 
-def raising(error: Exception) -> Callable[[Channel], None]:
-    def fail(_: Channel) -> None:
+def raising(error: Exception) -> Callable[[Channel, Any], None]:
+    def fail(*_: object) -> None:
         raise error
 
     return fail

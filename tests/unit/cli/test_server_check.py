@@ -5,20 +5,25 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.sandbox import FakeSandbox
 from wg_dynamic.cli import server_check as module
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import CHECK_REPLIES, CHECK_REQUESTS, Checked, CheckStore, Finding
+from wg_dynamic.privsep.sandbox import CHECK, RANDOM
 
 
 def test_it_tells_each_problem_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_FINDINGS", 2)
     monkeypatch.setattr(module, "check_database", lambda path: (f"{path}", ["a", "b" * 2000, "c"]))
+    sandbox: Any = FakeSandbox()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         command = Channel(ours, CHECK_REQUESTS, CHECK_REPLIES)
         command.send(CheckStore("/x.sqlite"))
-        module._work(Channel(theirs, CHECK_REPLIES, CHECK_REQUESTS))
+        module._work(Channel(theirs, CHECK_REPLIES, CHECK_REQUESTS), sandbox)
         heard = [(command.receive() or (None,))[0] for _ in range(4)]
+    ((confinement, files),) = sandbox.closed
+    assert (confinement, files["readable"]) == (CHECK, (Path("/"), RANDOM))
     assert heard == [Finding("a"), Finding("b" * 1000), Checked("/x.sqlite", 3), None]
 
 

@@ -1,10 +1,12 @@
 import runpy
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes.sandbox import FakeSandbox
 from wg_dynamic.address import parse_address
 from wg_dynamic.cli import server_network as module
 from wg_dynamic.leases.pool import parse_pool
@@ -17,6 +19,8 @@ from wg_dynamic.privsep.requests import (
     ServerStart,
     TermsPart,
 )
+from wg_dynamic.privsep.sandbox import RANDOM, SERVER
+from wg_dynamic.store.holder import LOCKS
 from wg_dynamic.store.sqlite import SqliteStore
 
 POOL = PoolTerms(parse_pool("10.44.0.0/24"))
@@ -31,7 +35,9 @@ def work(*, with_listener: bool) -> None:
         helper = Channel(ours, SERVER_REPLIES, SERVER_REQUESTS)
         helper.send(START, listener if with_listener else None)
         helper.send(TermsPart((Exclusion(0, EXCLUDED),), (), last=True))
-        module._work(Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES))
+        sandbox: Any = FakeSandbox()
+        module._work(Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES), sandbox)
+        assert len(sandbox.closed) == 1
 
 
 def test_it_runs_as_the_server_s_end_of_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +72,21 @@ def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen[0] == replace(START, terms=terms), "with what there was no room for"
     assert seen[3] is SqliteStore
     assert seen[-1] == 1000 - module.OTHER_FILES
+
+
+@pytest.mark.parametrize(
+    ("database", "work"),
+    [
+        ("/var/lib/wg-dynamic/wg0.sqlite", ("/var/lib/wg-dynamic", "/var/lib")),
+        ("/leases/wg0.sqlite", ("/leases",)),
+    ],
+)
+def test_the_database_s_directory_is_left_to_it(database: str, work: tuple[str, ...]) -> None:
+    sandbox: Any = FakeSandbox()
+    module.confine(sandbox, Path(database))
+    readable = (RANDOM, LOCKS)
+    expected = {"work": tuple(Path(one) for one in work), "readable": readable}
+    assert sandbox.closed == [(SERVER, expected)]
 
 
 def test_without_a_listener_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ class FakeRole:
 class World:
     """A supervisor whose every wait is one step of a script."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, has_served: bool = False) -> None:
         self.clock = FakeClock()
         self.role = FakeRole()
         self.events, self.control, self.signals = Pipe(), Pipe(), Pipe()
@@ -171,11 +171,13 @@ class World:
             events=self.events,
             control=control,
             arguments=["stderr", "quiet"],
+            has_served=has_served,
         )
 
     def spawn(self, *arguments: object) -> tuple[FakeProcess, Channel]:
+        again = ["again"] if self.processes else []
         assert arguments == (
-            self.role.module, Account(60970, 60970), ["stderr", "quiet"], *self.classes(),
+            self.role.module, Account(60970, 60970), ["stderr", "quiet", *again], *self.classes(),
         )  # fmt: skip
         if self.spawn_error is not None:
             raise self.spawn_error
@@ -521,3 +523,27 @@ def test_one_that_has_served_and_cannot_go_on_is_started_again(
 def test_what_a_network_process_says_is_made_printable(world: World) -> None:
     world.run(lambda: world.say(Fatal("no \x1b[31mdatabase\n")))
     assert world.role.got == ["no ?[31mdatabase?"]
+
+
+def test_ready_is_said_once_by_each_process(world: World) -> None:
+    """Each is a line in the log."""
+    world.run(
+        lambda: world.say(Ready()),
+        lambda: world.say(Ready()),
+        lambda: world.say(Ready()),
+        world.stop,
+        world.die,
+    )
+    assert world.role.got == ["ready", "ready"]
+    assert len(world.processes) == 2
+
+
+def test_after_an_interface_was_made_anew_no_reason_ends_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, has_served=True)
+    world.run(*[lambda: world.say(Fatal("because"))] * (FAILED_STARTS + 1), world.stop, world.die)
+    assert not world.supervisor.failed
+    assert world.role.got == []
+    assert len(world.processes) == FAILED_STARTS + 2
+    world.close()

@@ -1,0 +1,104 @@
+"""What each process of both daemons may do, and what that costs at the start. Root.
+
+    python -m bench.privileges --starts 40
+
+The processes are read from outside, in /proc, while a lease stands: capabilities, open files,
+namespace. How many system calls are left is counted by the filter that the project installs; where
+no filter is in force they are all of them. A start is timed from the command to its exit with a
+lease, in the background, as wg-quick's hook waits for it.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+
+from bench.machine import RESULTS, origin, record
+from tests.netns.daemons import Client, Daemon, Server, database_path
+from tools.netlab import Lab
+from tools.star import make_star
+
+CAPABILITIES = ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")
+
+
+def fields(pid: int) -> dict[str, str]:
+    """The lines of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: " ".join(value.split()) for name, _, value in (x.partition(":") for x in lines)}
+
+
+def open_files(pid: int) -> list[str]:
+    """What the process has open, without the numbers of sockets and pipes."""
+    found = []
+    for path in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda p: int(p.name)):
+        target = os.readlink(path)
+        found.append(target.partition(":[")[0] if ":[" in target else target)
+    return found
+
+
+def look_at(pid: int, host_namespace: str) -> dict[str, object]:
+    """One process."""
+    status = fields(pid)
+    return {
+        "user": status["Uid"].split()[1],
+        **{name: status[name] for name in CAPABILITIES},
+        "no_new_privs": status["NoNewPrivs"] == "1",
+        "seccomp_filters": int(status.get("Seccomp_filters", "0")),
+        "host_network": os.readlink(f"/proc/{pid}/ns/net") == host_namespace,
+        "resident_kB": int(status["VmRSS"].split()[0]),
+        "open_files": open_files(pid),
+    }
+
+
+def look_at_daemon(daemon: Daemon) -> dict[str, object]:
+    """Both of its processes."""
+    helper, network = daemon.program.pid, daemon.network_process()
+    namespace = os.readlink(f"/proc/{helper}/ns/net")
+    return {"helper": look_at(helper, namespace), "network": look_at(network, namespace)}
+
+
+def time_starts(client: Client, count: int) -> dict[str, float]:
+    """Milliseconds from the command to its end with a lease."""
+    times = []
+    for _ in range(count):
+        begin = perf_counter()
+        done = client.run()
+        times.append((perf_counter() - begin) * 1000)
+        if done.returncode != 0 or "leased" not in done.stdout:
+            sys.exit(f"no lease: {done.stdout}{done.stderr}")
+        client.run("--stop")
+    cuts = quantiles(times, n=10)
+    return {
+        "starts": count,
+        "median_ms": round(median(times), 1),
+        "fastest_ms": round(min(times), 1),
+        "p90_ms": round(cuts[-1], 1),
+    }
+
+
+def main() -> int:
+    """Look, time and record."""
+    parser = argparse.ArgumentParser(prog="bench.privileges")
+    parser.add_argument("--starts", type=int, default=40)
+    parser.add_argument("--output", type=Path, default=RESULTS / "privileges.json")
+    arguments = parser.parse_args()
+    result = origin()
+    with Lab() as lab, database_path() as database:
+        star = make_star(lab)
+        server = Server(star.hub, database)
+        server.start()
+        client = Client(star.clients[0])
+        client.start()
+        result["server"] = look_at_daemon(server)
+        result["client"] = look_at_daemon(client)
+        client.stop()
+        result["client_start"] = time_starts(Client(star.clients[0]), arguments.starts)
+        server.stop()
+    print(record(result, arguments.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
