@@ -13,7 +13,7 @@ import resource
 import sys
 from typing import Any
 
-from tests.attack.attempts import Targets, execute, try_all
+from tests.attack.attempts import Targets, execution, try_all
 from wg_dynamic.privsep import landlock, seccomp
 from wg_dynamic.privsep.sandbox import CLIENT
 from wg_dynamic.system import libc
@@ -39,7 +39,7 @@ def main() -> None:
         seccomp.install(seccomp.assemble(CLIENT.rules(os.getpid()), machine))
     sys.stdout.write(json.dumps(try_all(targets)) + "\n")
     sys.stdout.flush()
-    execute()
+    sys.stdout.write(execution())
 
 
 if __name__ == "__main__":

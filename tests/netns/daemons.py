@@ -45,6 +45,8 @@ class Daemon:
     arguments: list[str]
     name: str = ""
     """The program's."""
+    prefix: list[str] = field(default_factory=list)
+    """What runs it, if not its name alone."""
     program: Program = field(init=False)
 
     def start(self, expected: str) -> None:
@@ -54,7 +56,8 @@ class Daemon:
 
     def command(self, *more: str) -> list[str]:
         """The command line."""
-        return [self.name, self.member.interface.name, *self.arguments, *more]
+        program = self.prefix or [self.name]
+        return [*program, self.member.interface.name, *self.arguments, *more]
 
     def run(self, *more: str) -> "subprocess.CompletedProcess[str]":
         """Run the command with `more` arguments to its end, as a hook of wg-quick does."""

@@ -170,6 +170,8 @@ class ClientHelper:
         """Something was told since the last hint: so hints come no faster than tries."""
         self._error = ""
         self._overruns = RateLimit(self._clock.now)
+        self._lines = RateLimit(self._clock.now, count=20)
+        """Of what the network process can make us write, taken over or not."""
         self.more: list[Callable[[], Mapping[str, object]]] = []
         """Who else has something to say of what is set, for `--status`."""
         self.reason = ""
@@ -264,7 +266,8 @@ class ClientHelper:
         except InterfaceNotFoundError:
             return []  # the event that says so is on its way
         except WgDynamicError as error:
-            _LOG.error("cannot set the lease: %s", error)
+            if self._lines.allow():
+                _LOG.error("cannot set the lease: %s", error)
             self._error = f"cannot set the lease: {error}"
             return [RefusedAddress(setting.address, str(error)) for setting in settings]
         self._tell_about(taken, refused)
@@ -293,7 +296,7 @@ class ClientHelper:
             time = taken[0].valid_time
             text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
             self._error = ""
-            if addresses != before:
+            if addresses != before and self._lines.allow():
                 _LOG.info(text)
             self._verdict.give(0, text)
             notify(f"STATUS={text}")
@@ -301,7 +304,7 @@ class ClientHelper:
             self._verdict.give(
                 0, f"{name}: the lease was refused here: {refused[0].reason}; going on trying"
             )
-        elif before:
+        elif before and self._lines.allow():
             _LOG.info("%s: no lease any more", name)
 
     # --- events ---------------------------------------------------------------------------------
