@@ -3,9 +3,9 @@
     python -m bench.privileges --starts 40
 
 The processes are read from outside, in /proc, while a lease stands: capabilities, open files,
-namespace. How many system calls are left is counted by the filter that the project installs; where
-no filter is in force they are all of them. A start is timed from the command to its exit with a
-lease, in the background, as wg-quick's hook waits for it.
+namespace. The system calls are those that the filter names; where none is in force, all of them. A
+start is timed from the command to its exit with a lease, in the background, as wg-quick's hook
+waits for it; with --other PYTHON, that of another checkout in turn with ours.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from bench.machine import RESULTS, origin, record
 from tests.netns.daemons import Client, Daemon, Server, database_path
 from tools.netlab import Lab
 from tools.star import make_star
+from wg_dynamic.privsep.sandbox import CLIENT, SERVER
+from wg_dynamic.privsep.seccomp import allowed_calls, this_machine
 
 CAPABILITIES = ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")
 
@@ -38,14 +40,14 @@ def open_files(pid: int) -> list[str]:
     return found
 
 
-def look_at(pid: int, host_namespace: str) -> dict[str, object]:
-    """One process."""
+def look_at(pid: int, host_namespace: str, calls: list[str]) -> dict[str, object]:
+    """One process; `calls` are those of its filter, if it has one."""
     status = fields(pid)
     return {
         "user": status["Uid"].split()[1],
         **{name: status[name] for name in CAPABILITIES},
         "no_new_privs": status["NoNewPrivs"] == "1",
-        "seccomp_filters": int(status.get("Seccomp_filters", "0")),
+        "system_calls": calls if int(status.get("Seccomp_filters", "0")) else "all",
         "host_network": os.readlink(f"/proc/{pid}/ns/net") == host_namespace,
         "resident_kB": int(status["VmRSS"].split()[0]),
         "open_files": open_files(pid),
@@ -56,25 +58,36 @@ def look_at_daemon(daemon: Daemon) -> dict[str, object]:
     """Both of its processes."""
     helper, network = daemon.program.pid, daemon.network_process()
     namespace = os.readlink(f"/proc/{helper}/ns/net")
-    return {"helper": look_at(helper, namespace), "network": look_at(network, namespace)}
+    rules = CLIENT if isinstance(daemon, Client) else SERVER
+    calls = allowed_calls(rules.rules(network), this_machine())
+    return {"helper": look_at(helper, namespace, []), "network": look_at(network, namespace, calls)}
 
 
-def time_starts(client: Client, count: int) -> dict[str, float]:
+def time_start(client: Client) -> float:
     """Milliseconds from the command to its end with a lease."""
-    times = []
+    begin = perf_counter()
+    done = client.run()
+    took = perf_counter() - begin
+    if done.returncode != 0 or "leased" not in done.stdout:
+        sys.exit(f"no lease: {done.stdout}{done.stderr}")
+    client.run("--stop")
+    return took * 1000
+
+
+def time_starts(clients: dict[str, Client], count: int) -> dict[str, object]:
+    """So many of each, in turn."""
+    times: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(count):
-        begin = perf_counter()
-        done = client.run()
-        times.append((perf_counter() - begin) * 1000)
-        if done.returncode != 0 or "leased" not in done.stdout:
-            sys.exit(f"no lease: {done.stdout}{done.stderr}")
-        client.run("--stop")
-    cuts = quantiles(times, n=10)
+        for name, client in clients.items():
+            times[name].append(time_start(client))
     return {
-        "starts": count,
-        "median_ms": round(median(times), 1),
-        "fastest_ms": round(min(times), 1),
-        "p90_ms": round(cuts[-1], 1),
+        name: {
+            "starts": count,
+            "median_ms": round(median(each), 1),
+            "fastest_ms": round(min(each), 1),
+            "p90_ms": round(quantiles(each, n=10)[-1], 1),
+        }
+        for name, each in times.items()
     }
 
 
@@ -82,6 +95,7 @@ def main() -> int:
     """Look, time and record."""
     parser = argparse.ArgumentParser(prog="bench.privileges")
     parser.add_argument("--starts", type=int, default=40)
+    parser.add_argument("--other", metavar="PYTHON", help="the interpreter of another checkout")
     parser.add_argument("--output", type=Path, default=RESULTS / "privileges.json")
     arguments = parser.parse_args()
     result = origin()
@@ -94,7 +108,12 @@ def main() -> int:
         result["server"] = look_at_daemon(server)
         result["client"] = look_at_daemon(client)
         client.stop()
-        result["client_start"] = time_starts(Client(star.clients[0]), arguments.starts)
+        clients = {"this": Client(star.clients[0])}
+        if arguments.other:
+            clients["other"] = Client(star.clients[0])
+            clients["other"].prefix = [arguments.other, "-m", "wg_dynamic.cli.client"]
+            clients["this"].prefix = [sys.executable, "-m", "wg_dynamic.cli.client"]
+        result["client_start"] = time_starts(clients, arguments.starts)
         server.stop()
     print(record(result, arguments.output))
     return 0

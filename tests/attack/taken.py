@@ -60,6 +60,7 @@ sys.exit(main(sys.argv, {targets!r}))
 MARK = parse_prefix("fd00:44::2:1/128")
 """Leased by the second life, so that the third one knows."""
 FLOOD = 300
+MANY_LEASES = 40
 
 
 def main(argv: list[str], targets: dict[str, Any]) -> int:
@@ -171,6 +172,7 @@ class ServerLife(Life):
             ("another peer's static address", accomplice.public_key, "10.44.0.77/32"),
             ("what is in another's static range", accomplice.public_key, "10.44.0.200/32"),
             ("what is reserved for another", accomplice.public_key, "10.44.0.9/32"),
+            ("the hub's own address", accomplice.public_key, "10.44.0.1/32"),
             ("an address for nobody", bytes(32), "10.44.0.10/32"),
         ):
             self.outcome[name] = self.change([Change(key, parse_prefix(prefix), add=True)])
@@ -207,8 +209,9 @@ class ClientLife(Life):
             ("loopback", "127.0.0.9/32", "127.0.0.9/32"),
         ):
             self.outcome[name] = self.apply(address, network)
-        for number in range(FLOOD):
+        for number in range(MANY_LEASES):
             self.apply(f"10.44.0.{number % 2 + 1}/32", f"10.44.0.{number % 2 + 1}/32")
+        for _ in range(FLOOD):
             channel.send(Report("x" * 1000))
         _, connection = self.ask(Connect(), Connecting)
         self.outcome["connects from"] = connection.getsockname()[:2]

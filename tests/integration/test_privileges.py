@@ -78,14 +78,13 @@ def test_who_is_not_root_cannot_become_another() -> None:
 
 def test_capabilities_that_would_outlive_root_do_not() -> None:
     """Started with the securebit that keeps them over a change of user (capabilities(7))."""
-    said = run(
-        "print(drop(60970, 60970), Path('/proc/self/status').read_text())",
-        "setpriv",
-        "--securebits",
-        "+no_setuid_fixup",
-    )
+    script = "print(drop(60970, 60970), Path('/proc/self/status').read_text())"
+    said = run(script, "setpriv", "--securebits", "+no_setuid_fixup")
     assert "CapPrm:\t0000000000000000" in said
     assert said.startswith("[] ")
+    said = run(script, *KEEPING_CAPABILITIES)
+    assert "CapPrm:\t0000000000000000" in said
+    assert said.startswith("['locked securebits (Operation not permitted)'] ")
 
 
 def test_root_that_can_be_regained_is_noticed() -> None:

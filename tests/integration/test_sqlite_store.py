@@ -358,3 +358,18 @@ def test_a_power_cut_in_a_checkpoint_leaves_a_database_that_opens(
     assert again.load(clock.moment()) == [lease]
     assert again.check() == []
     again.close()
+
+
+def test_files_that_others_could_read_or_write_are_closed_to_them(path: Path) -> None:
+    fill(path)
+    path.chmod(0o666)
+    wal = Path(f"{path}-wal")
+    wal.touch()
+    wal.chmod(0o644)
+    store = SqliteStore(path)
+    store.commit(LEASES, FakeClock().moment())
+    assert {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {
+        path.name: 0o600,
+        wal.name: 0o600,
+    }
+    store.close()

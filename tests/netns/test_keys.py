@@ -22,17 +22,14 @@ def spellings(key: str) -> list[bytes]:
 
 
 def memory(pid: int) -> bytes:
-    """All that a process has in memory and may read."""
+    """All that a process has in memory and may write."""
     pieces = []
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, permissions = line.split()[:2]
-            if permissions.startswith("r") and not line.endswith(("[vvar]", "[vsyscall]")):
+            if permissions.startswith("rw"):
                 begin, end = (int(word, 16) for word in span.split("-"))
-                try:
-                    pieces.append(os.pread(file.fileno(), end - begin, begin))
-                except OSError:  # of the kernel's own pages
-                    continue
+                pieces.append(os.pread(file.fileno(), end - begin, begin))
     return b"\0".join(pieces)
 
 

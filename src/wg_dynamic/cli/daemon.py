@@ -102,6 +102,9 @@ def log_place(log_file: Path | None) -> str:
 def _open_log(log_file: Path | None) -> None:
     try:
         redirect_stderr(log_file)
+    except ConfigError:
+        redirect_stderr(None)
+        raise
     except OSError as error:
         # Not to the terminal, which the foreground's line goes to: to nowhere.
         redirect_stderr(None)

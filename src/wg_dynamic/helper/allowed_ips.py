@@ -60,6 +60,8 @@ class AllowedIPs:
         self._pools = pools
         self._of_peer: Counter[bytes] = Counter()
         """How many entries of the ledger each peer has."""
+        self.own: frozenset[bytes] = frozenset()
+        """The hub's own addresses, as last looked up: who had one could speak for the hub."""
         self._adoptable: set[Entry] = set()
         """Allowed IPs of others that are to be ours as soon as there is a lease for each."""
         self._peers: set[bytes] = set()
@@ -245,6 +247,8 @@ class AllowedIPs:
             return ""  # what is not in the ledger is simply not there to be taken off
         if not holds(self._pools, change.prefix):
             return f"{change.prefix} is in no pool"
+        if change.prefix.packed in self.own:
+            return f"{change.prefix} is an address of the hub"
         if change.public_key not in self._peers:
             return "no such peer"
         if self._reserved.get(change.prefix, change.public_key) != change.public_key:

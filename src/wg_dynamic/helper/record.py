@@ -18,6 +18,7 @@ from pathlib import Path
 
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
+from wg_dynamic.system.ownership import check_directory
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,9 +49,7 @@ class Record:
         self._sync_failed = False
         try:
             root.mkdir(mode=0o700, exist_ok=True)
-            if root.stat().st_uid != os.geteuid():
-                msg = f"{root} is not ours, expected a directory of root: move it away"
-                raise ConfigError(msg)
+            check_directory(root)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._file = os.open(root / f"{name}.seen", flags, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -153,12 +153,13 @@ class ServerHelper:
 
     def start_message(self) -> tuple[object, socket.socket | None]:
         """See Role."""
-        addresses = self._interfaces.addresses()
+        own = pool_rules.own_addresses(self._pools, self._interfaces.addresses())
+        self._allowed_ips.own = frozenset(own)
         message = ServerStart(
             interface=self._link.name,
             ifindex=self._link.ifindex,
             terms=without_parts(self._terms),
-            own=pool_rules.own_addresses(self._pools, addresses),
+            own=own,
             database=str(self._settings.database),
             adopt=self._allowed_ips.adopts,
         )

@@ -4,17 +4,19 @@ import os
 from pathlib import Path
 
 from wg_dynamic.errors import ConfigError
+from wg_dynamic.system.ownership import refuse_foreign
 from wg_dynamic.system.privileges import Account
 
 
 def prepare_state_directory(database: Path, root: Path, account: Account) -> None:
     """Make the database's directory, mode 0700, owned by the account, if it does not exist.
 
-    One that exists is an administrator's business and left as it is, but for `root`, our own,
-    which is given to the account (it may have been another's at an earlier start).
+    One that exists is an administrator's business and left as it is, as long as nobody but root and
+    the account can put another database there; but for `root`, our own, which is given to the
+    account (it may have been another's at an earlier start) and closed to others.
 
     Raises:
-        ConfigError: it cannot be made, or something else lies there.
+        ConfigError: it cannot be made, something else lies there, or others can write there.
     """
     directory = database.parent
     try:
@@ -23,10 +25,12 @@ def prepare_state_directory(database: Path, root: Path, account: Account) -> Non
         elif not directory.exists():
             directory.mkdir(mode=0o700)
         else:
+            refuse_foreign(directory, directory.stat(), users=[account.uid], groups=[account.gid])
             return
         # Only the directory itself, never what lies in it: the account could have put links there.
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            os.fchmod(descriptor, 0o700)
             os.fchown(descriptor, account.uid, account.gid)
         finally:
             os.close(descriptor)

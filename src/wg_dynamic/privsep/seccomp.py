@@ -120,7 +120,17 @@ def server_rules(pid: int) -> dict[str, Rule]:
     for name in (
         *("epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1", "accept", "accept4", "listen"),
         *("openat", "open", "unlink", "unlinkat", "pread64", "pwrite64", "readv", "writev"),
-        *("fsync", "fdatasync", "ftruncate", "fallocate", "fchmod", "fchown", "getdents64"),
+        *(
+            "chmod",
+            "fchmodat",
+            "fsync",
+            "fdatasync",
+            "ftruncate",
+            "fallocate",
+            "fchmod",
+            "fchown",
+            "getdents64",
+        ),
     ):
         rules[name] = ()
     return rules

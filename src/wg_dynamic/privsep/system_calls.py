@@ -85,6 +85,8 @@ NUMBERS: Final[Mapping[str, tuple[int | None, int | None]]] = {
     "fsync": (74, 82),
     "fdatasync": (75, 83),
     "ftruncate": (77, 46),
+    "chmod": (90, None),
+    "fchmodat": (268, 53),
     "fchmod": (91, 52),
     "fchown": (93, 55),
     "epoll_create1": (291, 20),

@@ -92,6 +92,7 @@ class SqliteStore:
 
     def _open(self) -> None:
         with self._errors("open"):
+            close_to_others(self._path)
             refuse_others(self._path)
             # One caller at a time is the caller's promise; which thread it is may change.
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -290,6 +291,18 @@ def store_errors(verb: str, path: Path) -> Iterator[None]:
             advice = f"{who} has it open: give each server its own --database"
         msg = f"cannot {verb} the lease database {path}: {text}{advice and '; '}{advice}"
         raise StoreError(msg) from error
+
+
+def close_to_others(path: Path) -> None:
+    """Let nobody but the account read or write the files of a database, whoever made them.
+
+    By their names: closing any descriptor of a file would give SQLite's locks on it up.
+    """
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-journal")):
+        with suppress(OSError):  # not there, or refused in a moment
+            status = name.stat()
+            if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+                name.chmod(0o600)
 
 
 def refuse_others(path: Path) -> None:

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from wg_dynamic.system.ownership import open_log
+
 _LOG = logging.getLogger(__name__)
 
 _TEXT_SIZE = 2048
@@ -105,12 +107,11 @@ def _run_daemon(daemon: Callable[[Verdict], int], verdict: Verdict) -> int:
 
 
 def redirect_stderr(log_file: Path | None) -> None:
-    """Let the daemon's standard error, inherited by its children, go to a file or nowhere."""
-    if log_file is None:
-        target = os.open(os.devnull, os.O_WRONLY)
-    else:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(log_file, flags, 0o600)
+    """Let the daemon's standard error, inherited by its children, go to a file or nowhere.
+
+    Raises as system.ownership.open_log.
+    """
+    target = os.open(os.devnull, os.O_WRONLY) if log_file is None else open_log(log_file)
     os.dup2(target, 2)
     os.close(target)
 

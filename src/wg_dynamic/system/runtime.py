@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 
 from wg_dynamic.errors import ConfigError, PrivilegeError
+from wg_dynamic.system.ownership import check_directory
 
 RUNTIME_ROOT = Path("/run/wg-dynamic")
 _SO_NETNS_COOKIE = 71
@@ -51,8 +52,9 @@ class RuntimeDirectory:
         self.path = root / f"{namespace_key()}-{ifindex}"
         self._lock: int | None = None
         try:
-            _make_directory(root, 0o755)
-            _make_directory(self.path, 0o700)
+            for path, mode in ((root, 0o755), (self.path, 0o700)):
+                _make_directory(path, mode)
+                check_directory(path)
         except PermissionError as error:
             msg = f"cannot make {self.path}: {error.strerror}; run as root"
             raise PrivilegeError(msg) from error

@@ -102,6 +102,15 @@ def test_what_was_set_is_taken_off_again(
     assert len(ledger) == 0
 
 
+def test_the_hub_s_own_addresses_are_nobody_s(
+    allowed_ips: AllowedIPs, wireguard: FakeWireGuard
+) -> None:
+    allowed_ips.own = frozenset([parse_prefix("10.44.0.7/32").packed])
+    (refusal,) = allowed_ips.change([add("10.44.0.7"), add("10.44.0.8")])
+    assert (refusal.index, refusal.reason) == (0, "10.44.0.7/32 is an address of the hub")
+    assert "10.44.0.8/32" in wireguard.allowed_ips(ALICE)
+
+
 def test_within_one_message_what_is_said_last_counts(
     allowed_ips: AllowedIPs, wireguard: FakeWireGuard, ledger: Ledger
 ) -> None:

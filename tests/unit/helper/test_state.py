@@ -57,3 +57,27 @@ def test_a_link_in_its_place_is_not_followed(
     with pytest.raises(ConfigError, match="cannot prepare"):
         prepare_state_directory(root / "wg0.sqlite", root, ACCOUNT)
     assert owners == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+def test_a_directory_where_others_can_put_a_database_is_refused(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"{tmp_path} may be written by others, expected not"):
+        prepare_state_directory(tmp_path / "x.sqlite", tmp_path / "other", ACCOUNT)
+
+
+def test_one_of_the_account_s_group_will_do(tmp_path: Path) -> None:
+    tmp_path.chmod(0o770)
+    account = Account(60970, tmp_path.stat().st_gid)
+    prepare_state_directory(tmp_path / "x.sqlite", tmp_path / "other", account)
+
+
+def test_our_own_directory_is_closed_to_others(
+    tmp_path: Path, owners: list[tuple[str, int, int]]
+) -> None:
+    root = tmp_path / "wg-dynamic"
+    root.mkdir()
+    root.chmod(0o777)
+    prepare_state_directory(root / "wg0.sqlite", root, ACCOUNT)
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert owners

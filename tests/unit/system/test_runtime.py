@@ -230,5 +230,35 @@ def test_who_may_not_make_the_directory_is_told_so(
 
 def test_something_else_in_the_way_is_said(root: Path) -> None:
     root.write_text("a file")
-    with pytest.raises(ConfigError, match="cannot make"):
+    with pytest.raises(ConfigError, match="is no directory"):
         a_directory(root)
+
+
+@pytest.mark.parametrize("which", ["root", "its own"])
+def test_a_directory_that_others_can_write_in_is_refused(root: Path, which: str) -> None:
+    directory = a_directory(root)
+    planted = root if which == "root" else directory.path
+    planted.chmod(0o777)
+    with pytest.raises(ConfigError, match=f"{planted} may be written by others"):
+        a_directory(root)
+
+
+def test_a_link_in_place_of_the_directory_is_refused(root: Path, tmp_path: Path) -> None:
+    directory = a_directory(root)
+    directory.path.rmdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(0o700)
+    directory.path.symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="is no directory"):
+        a_directory(root)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_lock_file_that_is_a_link_is_not_followed(root: Path, tmp_path: Path) -> None:
+    directory = a_directory(root)
+    target = tmp_path / "target"
+    target.write_text("as it was")
+    (directory.path / "lock").symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        directory.lock(WHO)
+    assert target.read_text() == "as it was"
