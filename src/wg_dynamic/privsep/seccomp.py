@@ -1,7 +1,7 @@
 """The system calls that a network process may make: a filter that the kernel runs (seccomp(2)).
 
 A list of what is allowed, by name, with conditions on arguments where a call can do more than we
-need; docs/decisions/0010 says why it is written by hand. Everything else fails:
+need; docs/decisions/0011 says why it is written by hand. Everything else fails:
 
 - EPERM, not a signal: what a C library or an interpreter that is not ours to choose tries beside
   its work costs that attempt and no daemon. For an attacker it is the same.
@@ -17,9 +17,10 @@ import os
 import struct
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from wg_dynamic.privsep.system_calls import ARCHITECTURES, NUMBERS
+from wg_dynamic.record import dataclass
 from wg_dynamic.system.libc import prctl
 
 _PR_SET_SECCOMP: Final = 22
@@ -45,7 +46,8 @@ ENOSYS: Final = 38
 """asm-generic/errno-base.h, errno.h"""
 
 
-class Word(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Word:
     """A condition: half of an argument, of which some bits have a certain value."""
 
     argument: int
