@@ -10,6 +10,8 @@ waits for it; with --other PYTHON, that of another checkout in turn with ours.
 
 import argparse
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from statistics import median, quantiles
@@ -18,7 +20,7 @@ from time import perf_counter
 from bench.machine import RESULTS, origin, record
 from tests.netns.daemons import Client, Daemon, Server, database_path
 from tools.netlab import Lab
-from tools.star import make_star
+from tools.star import Star, make_star
 from wg_dynamic.privsep.sandbox import CLIENT, SERVER
 from wg_dynamic.privsep.seccomp import allowed_calls, this_machine
 
@@ -36,7 +38,7 @@ def open_files(pid: int) -> list[str]:
     found = []
     for path in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda p: int(p.name)):
         target = os.readlink(path)
-        found.append(target.partition(":[")[0] if ":[" in target else target)
+        found.append(re.sub(r":\[\d+\]$|/tmp/wg-dynamic-(lab|leases)-\w+|(?<=/)n\d+-", "", target))
     return found
 
 
@@ -61,6 +63,55 @@ def look_at_daemon(daemon: Daemon) -> dict[str, object]:
     rules = CLIENT if isinstance(daemon, Client) else SERVER
     calls = allowed_calls(rules.rules(network), this_machine())
     return {"helper": look_at(helper, namespace, []), "network": look_at(network, namespace, calls)}
+
+
+def look_at_daemons(star: Star, python: str) -> dict[str, object]:
+    """A server and a client with a lease, of the checkout whose interpreter this is."""
+    with database_path() as database:
+        server, client = Server(star.hub, database), Client(star.clients[0])
+        for daemon in (server, client):
+            module = daemon.name.removeprefix("wg-dynamic-")
+            daemon.prefix = [python, "-m", f"wg_dynamic.cli.{module}"]
+            daemon.start()
+        found = {"server": look_at_daemon(server), "client": look_at_daemon(client)}
+        client.stop()
+        server.stop()
+    return found
+
+
+WALLS = """
+import os
+from time import process_time
+began = process_time()
+from wg_dynamic.privsep.sandbox import CLIENT, Sandbox
+imported = process_time()
+from wg_dynamic.system.privileges import Account, drop_privileges
+ready = process_time()
+lacks = drop_privileges(Account(60970, 60970))
+dropped = process_time()
+Sandbox(lacks, tell=True).close(CLIENT)
+closed = process_time()
+print(*[(b - a) * 1000 for a, b in ((began, imported), (ready, dropped), (dropped, closed))])
+"""
+"""What the network process does besides, in an interpreter that has imported what it needs."""
+
+
+def time_walls(count: int) -> dict[str, object]:
+    """Milliseconds of a processor that a client's network process spends on its walls."""
+    code = f"import wg_dynamic.system.log, wg_dynamic.record, ctypes, resource\n{WALLS}"
+    rows = []
+    for _ in range(count):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+        )
+        rows.append([float(word) for word in done.stdout.split()])
+    columns = dict(
+        zip(("import", "drop_privileges", "close"), zip(*rows, strict=True), strict=True)
+    )
+    return {
+        name: {"fastest_ms": round(min(each), 2), "median_ms": round(median(each), 2)}
+        for name, each in columns.items()
+    }
 
 
 def time_start(client: Client) -> float:
@@ -99,22 +150,22 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS / "privileges.json")
     arguments = parser.parse_args()
     result = origin()
-    with Lab() as lab, database_path() as database:
+    pythons = {"this": sys.executable}
+    if arguments.other:
+        pythons["other"] = arguments.other
+    with Lab() as lab:
         star = make_star(lab)
-        server = Server(star.hub, database)
-        server.start()
-        client = Client(star.clients[0])
-        client.start()
-        result["server"] = look_at_daemon(server)
-        result["client"] = look_at_daemon(client)
-        client.stop()
-        clients = {"this": Client(star.clients[0])}
-        if arguments.other:
-            clients["other"] = Client(star.clients[0])
-            clients["other"].prefix = [arguments.other, "-m", "wg_dynamic.cli.client"]
-            clients["this"].prefix = [sys.executable, "-m", "wg_dynamic.cli.client"]
-        result["client_start"] = time_starts(clients, arguments.starts)
-        server.stop()
+        for name, python in pythons.items():
+            result[name] = look_at_daemons(star, python)
+        with database_path() as database:
+            server = Server(star.hub, database)
+            server.start()
+            clients = {name: Client(star.clients[0]) for name in pythons}
+            for name, client in clients.items():
+                client.prefix = [pythons[name], "-m", "wg_dynamic.cli.client"]
+            result["client_start"] = time_starts(clients, arguments.starts)
+            server.stop()
+    result["walls_of_a_client"] = time_walls(arguments.starts)
     print(record(result, arguments.output))
     return 0
 

@@ -23,7 +23,7 @@ def test_the_numbers_are_those_of_libseccomp(machine: str) -> None:
 
 
 SCRIPT = """
-import ctypes, json, os, resource, signal, socket, sys, threading
+import ctypes, json, logging, os, resource, signal, socket, sys, threading
 from wg_dynamic.privsep import seccomp
 from wg_dynamic.privsep.sandbox import {kind}, Sandbox
 from wg_dynamic.system import libc
@@ -37,6 +37,11 @@ def outcome(action):
         return "done"
     except (OSError, RuntimeError, ValueError) as error:
         return str(error)
+def traceback_of(action):
+    try:
+        action()
+    except ZeroDivisionError:
+        return logging.Formatter().formatException(sys.exc_info()).splitlines()[-1]
 def thread():
     one = threading.Thread(target=lambda: None)
     one.start()
@@ -49,6 +54,7 @@ print(json.dumps([
     outcome(lambda: resource.getrlimit(resource.RLIMIT_NOFILE)),
     outcome(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))),
     outcome(lambda: ctypes.CDLL(None).gettid()),
+    traceback_of(lambda: 1 / 0),
 ]), flush=True)
 os.abort()
 """
@@ -64,10 +70,11 @@ def test_what_the_process_needs_goes_on(kind: str, starts_threads: bool) -> None
         check=False,
         timeout=30,
     )
-    messages, thread, new_socket, fork, limit, raised, last = json.loads(done.stdout)
+    messages, thread, new_socket, fork, limit, raised, last, trace = json.loads(done.stdout)
     assert (messages, limit, last) == ("done", "done", "done")
     assert (thread == "done") == starts_threads
     assert new_socket == fork == "[Errno 1] Operation not permitted"
     assert raised != "done"
+    assert trace == "ZeroDivisionError: division by zero", "though no source can be read"
     assert done.stderr == "", "it has all walls"
     assert done.returncode == -6, "it can end itself by a signal"

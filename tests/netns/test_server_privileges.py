@@ -12,6 +12,8 @@ from tools.netlab import Lab
 from tools.star import make_star
 
 NOTHING = "0000000000000000"
+KEPT = "0000000000001425"
+"""CHOWN, DAC_READ_SEARCH, KILL, NET_BIND_SERVICE, NET_ADMIN."""
 FOREIGN_BYTES = ("wg_dynamic.protocol", "wg_dynamic.server", "wg_dynamic.client", "asyncio")
 """What a helper must not have loaded."""
 
@@ -40,13 +42,18 @@ def test_the_processes_that_parse_bytes_have_no_privileges(lab: Lab, database: P
     client = Client(star.clients[0], "--verbose")
     client.start()
     for daemon in (server, client):
-        helper, network = status(daemon.program.pid), status(daemon.network_process())
+        pids = daemon.program.pid, daemon.network_process()
+        helper, network = map(status, pids)
         assert helper["Uid"].split() == ["0"] * 4
         assert network["Uid"].split() == [str(SERVICE_ID)] * 4
         assert network["Gid"].split() == [str(SERVICE_ID)] * 4
         assert network["Groups"] == ""
-        for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+        for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd"):
             assert network[kind] == NOTHING
+        assert (network["NoNewPrivs"], network["Seccomp"]) == ("1", "2")
+        assert helper["CapEff"] == helper["CapPrm"] == KEPT
+        spaces = [Path(f"/proc/{pid}/ns/net").readlink() for pid in pids]
+        assert spaces[0] != spaces[1], "a network namespace of its own"
         assert "_sqlite3" not in mapped(daemon.program.pid)
         assert "_asyncio" not in mapped(daemon.program.pid)
         assert (daemon.runtime.stat().st_mode & 0o777, daemon.runtime.stat().st_uid) == (0o700, 0)
@@ -61,6 +68,7 @@ def test_the_processes_that_parse_bytes_have_no_privileges(lab: Lab, database: P
     client.run("--stop")
     server.stop()
     output = server.program.output() + client.program.output()
+    assert "less confined" not in output
     for member in (star.hub, *star.clients):
         assert member.interface.keys.private not in output
         assert member.interface.keys.private not in (database.read_bytes()).decode("latin-1")

@@ -14,7 +14,6 @@ What the kernel lacks is no error: there is more than one wall before everything
 import logging
 import os
 import resource
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,7 +63,6 @@ class Sandbox:
 
         Raises OSError: the limits cannot be set.
         """
-        rehearse()
         if not confinement.threads:
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if confinement.open_files is not None:
@@ -104,11 +102,3 @@ def _missing(version: int) -> str:
     return (
         f"Landlock {version} of this kernel has no rules for {' and '.join(lacks)}" if lacks else ""
     )
-
-
-def rehearse() -> None:
-    """Let the library import what it imports late: to print an exception, it needs a few more."""
-    try:
-        raise RuntimeError
-    except RuntimeError:
-        logging.Formatter().formatException(sys.exc_info())

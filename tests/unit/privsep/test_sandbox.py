@@ -2,13 +2,12 @@
 
 import logging
 import resource
-import sys
 from pathlib import Path
 
 import pytest
 
 from wg_dynamic.privsep import landlock, seccomp
-from wg_dynamic.privsep.sandbox import CHECK, CLIENT, SERVER, Sandbox, rehearse
+from wg_dynamic.privsep.sandbox import CHECK, CLIENT, SERVER, Sandbox
 
 
 class FakeKernel:
@@ -107,8 +106,3 @@ def test_a_machine_whose_calls_are_not_known_has_no_filter(
     Sandbox([], tell=True).close(CLIENT)
     assert "filter of system calls (not known for vax)" in caplog.text
     assert len(kernel.done) == 3
-
-
-def test_what_is_needed_to_print_an_exception_is_there_afterwards() -> None:
-    rehearse()
-    assert "linecache" in sys.modules
