@@ -73,7 +73,10 @@ def look_at_daemons(star: Star, python: str) -> dict[str, object]:
             module = daemon.name.removeprefix("wg-dynamic-")
             daemon.prefix = [python, "-m", f"wg_dynamic.cli.{module}"]
             daemon.start()
-        found = {"server": look_at_daemon(server), "client": look_at_daemon(client)}
+        found: dict[str, object] = {
+            "server": look_at_daemon(server),
+            "client": look_at_daemon(client),
+        }
         client.stop()
         server.stop()
     return found
