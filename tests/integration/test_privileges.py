@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from tools.processes import environment
 
@@ -141,3 +142,22 @@ os.execv("/bin/grep", ["grep", "CapEff", "/proc/self/status"])
         *("CapAmb:", "0000000000000000"),
     ]
     assert executed.split() == ["CapEff:", "00000000002015e5"]
+
+
+def test_the_helper_can_still_prepare_the_database_s_directory(tmp_path: Path) -> None:
+    """At each start: when it is missing, the account's already, or open to others."""
+    root = tmp_path / "wg-dynamic"
+    script = f"""
+from wg_dynamic.helper.state import prepare_state_directory
+limit_helper()
+root = Path({str(root)!r})
+for mode in (None, None, 0o777):
+    if mode is not None:
+        import subprocess
+        subprocess.run(["setpriv", "--reuid=60970", "--clear-groups", "chmod", "777", "."],
+                       cwd=root, check=True)
+    prepare_state_directory(root / "wg0.sqlite", root, Account(60970, 60971))
+    there = root.stat()
+    print(oct(there.st_mode & 0o777), there.st_uid, there.st_gid)
+"""
+    assert run(script).splitlines() == ["0o700 60970 60971"] * 3

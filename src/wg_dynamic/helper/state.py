@@ -1,11 +1,14 @@
 """The directory of the lease database: made for the service account where it is missing."""
 
 import os
+import stat
 from pathlib import Path
 
 from wg_dynamic.errors import ConfigError
 from wg_dynamic.system.ownership import refuse_foreign
 from wg_dynamic.system.privileges import Account
+
+_PRIVATE = 0o700
 
 
 def prepare_state_directory(database: Path, root: Path, account: Account) -> None:
@@ -21,16 +24,18 @@ def prepare_state_directory(database: Path, root: Path, account: Account) -> Non
     directory = database.parent
     try:
         if directory == root:
-            root.mkdir(mode=0o700, exist_ok=True)
+            root.mkdir(mode=_PRIVATE, exist_ok=True)
         elif not directory.exists():
-            directory.mkdir(mode=0o700)
+            directory.mkdir(mode=_PRIVATE)
         else:
             refuse_foreign(directory, directory.stat(), users=[account.uid], groups=[account.gid])
             return
         # Only the directory itself, never what lies in it: the account could have put links there.
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            os.fchmod(descriptor, 0o700)
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != _PRIVATE:
+                os.fchown(descriptor, os.geteuid(), -1)  # only its owner may close it
+                os.fchmod(descriptor, _PRIVATE)
             os.fchown(descriptor, account.uid, account.gid)
         finally:
             os.close(descriptor)
