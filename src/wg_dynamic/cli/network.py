@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.codec import ChannelClosedError, ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal
 from wg_dynamic.privsep.sandbox import Sandbox
 from wg_dynamic.privsep.spawn import inherited_channel
@@ -39,7 +39,7 @@ def run_network_process(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         work(channel, sandbox)
-    except EOFError:
+    except (EOFError, ChannelClosedError):
         return 0  # the helper is gone: so are we
     except WgDynamicError as error:
         with contextlib.suppress(ChannelError):

@@ -15,7 +15,7 @@ from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.control_socket import ControlSocket
 from wg_dynamic.netlink.control import Event, EventSource
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.codec import ChannelClosedError, ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready, Stop
 from wg_dynamic.privsep.spawn import AGAIN, spawn_network_process
 from wg_dynamic.record import dataclass
@@ -246,7 +246,7 @@ class Supervisor:
                 if attached is not None:
                     attached.close()  # nobody sends us descriptors: it is not to stay open
                 self._dispatch(message, channel)
-            except EOFError:
+            except (EOFError, ChannelClosedError):
                 self._process_ended("ended")
             except WgDynamicError as error:
                 _LOG.error("network process: %s", printable(str(error), MAX_TEXT))

@@ -6,7 +6,12 @@ import select
 import socket
 from typing import Final, TypeVar
 
-from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError, MessageCodec
+from wg_dynamic.privsep.codec import (
+    MAX_MESSAGE_SIZE,
+    ChannelClosedError,
+    ChannelError,
+    MessageCodec,
+)
 
 _Message = TypeVar("_Message")
 
@@ -35,7 +40,8 @@ class Channel:
         """Send one message, with a socket if given (it stays open here).
 
         Raises:
-            ChannelError: the other end is gone, or has not read for five seconds.
+            ChannelClosedError: the other end is gone.
+            ChannelError: it has not read for five seconds.
         """
         data = self._sends.encode(message)
         descriptors = [] if attached is None else [attached.fileno()]
@@ -45,8 +51,11 @@ class Channel:
             except BlockingIOError:
                 self._wait(select.POLLOUT, _SEND_TIMEOUT)
                 socket.send_fds(self._socket, [data], descriptors)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            msg = f"the other process is gone: {error.strerror}"
+            raise ChannelClosedError(msg) from error
         except OSError as error:
-            msg = f"the other process is gone or does not listen: {error}"
+            msg = f"the other process does not listen: {error.strerror}"
             raise ChannelError(msg) from error
 
     def receive(self) -> tuple[object, socket.socket | None] | None:

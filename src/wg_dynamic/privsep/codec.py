@@ -22,6 +22,10 @@ class ChannelError(WgDynamicError):
     """The other process sent what is no message, or went away in the middle of one."""
 
 
+class ChannelClosedError(ChannelError):
+    """The other process has closed its end: what was said reaches nobody."""
+
+
 class _Reader:
     """Takes values off the front of a message; never reads past its end."""
 

@@ -10,7 +10,7 @@ import pytest
 from wg_dynamic.address import Prefix
 from wg_dynamic.privsep import channel as module
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError
+from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelClosedError, ChannelError
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
@@ -116,7 +116,7 @@ def test_the_last_words_of_an_end_that_left_messages_unread_are_heard(
 
 def test_sending_to_an_end_that_was_closed_is_said(helper: Channel, network: Channel) -> None:
     network.close()
-    with pytest.raises(ChannelError, match="the other process is gone"):
+    with pytest.raises(ChannelClosedError, match="the other process is gone"):
         helper.send(Stop(release=False))
 
 
