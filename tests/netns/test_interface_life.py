@@ -204,9 +204,7 @@ def snapshot_without(host: Host, name: str) -> str:
 def test_a_leased_address_that_something_here_has_is_declined(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")
     config = database.parents[1] / "wg0.toml"
-    config.write_text(
-        f"addresses_per_peer = 2\n[[pool]]\nnetwork = '{POOL4}'\n[[pool]]\nnetwork = '{POOL6}'\n"
-    )
+    config.write_text(f"[[pool]]\nnetwork = '{POOL4}'\n[[pool]]\nnetwork = '{POOL6}'\n")
     server = Server(star.hub, database, "--config", str(config))
     server.arguments = ["--config", str(config), "--database", str(database)]
     server.start()

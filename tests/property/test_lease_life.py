@@ -22,7 +22,7 @@ from tests.fakes.helper import FakeHelperProxy
 from tests.fakes.server import ALICE, BOB, CAROL, Server
 from wg_dynamic.address import format_address, host_prefix, parse_address, parse_prefix
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import FREE_DECLINES, AddressRange, LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.privsep.requests import Change, Refusal
 from wg_dynamic.protocol import (
     DeclineIP,
@@ -319,7 +319,7 @@ class LeaseLife(RuleBasedStateMachine):
         quarantined = sum(
             owner == key and until > self.now for owner, until in self.quarantined.values()
         )
-        room = self.server.terms.addresses_per_peer - quarantined
+        room = self.server.terms.addresses_per_peer - max(0, quarantined - FREE_DECLINES)
         reserved = any(one.public_key == key for one in self.server.terms.reservations)
         return max(room, 1 if reserved else 0)
 

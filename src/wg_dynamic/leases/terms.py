@@ -18,6 +18,9 @@ MIN_LEASE_TIME: Final = 60
 MAX_LEASE_TIME: Final = 365 * 86400
 DEFAULT_LEASE_TIME: Final = 3600
 DEFAULT_QUARANTINE_TIME: Final = 86400
+FREE_DECLINES: Final = 2
+"""Addresses of a family in quarantine that do not count against what their peer may hold: a client
+that cannot use one gets another at once, and nobody empties a pool by declining."""
 DEFAULT_MAX_NEW_ADDRESSES: Final = 60
 CHURN_PERIOD: Final = 3600
 """Seconds over which `LeaseTerms.max_new_addresses` counts."""
@@ -86,7 +89,8 @@ class LeaseTerms:
     max_lease_time: float = MAX_LEASE_TIME
     """Bounds of what a client may ask for."""
     addresses_per_peer: int = 1
-    """Addresses of one family that one peer may hold, those that it declined of late included."""
+    """Addresses of one family that one peer may hold; of those that it declined of late all but
+    FREE_DECLINES count."""
     max_new_addresses: int = DEFAULT_MAX_NEW_ADDRESSES
     """Addresses that a peer did not have before, in CHURN_PERIOD; renewals are free."""
     grace_time: float = 0

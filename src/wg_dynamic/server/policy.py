@@ -11,7 +11,7 @@ from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix, host_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
-from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import FREE_DECLINES, LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.protocol.errors import ErrorCode
 from wg_dynamic.record import dataclass, replace
 
@@ -222,7 +222,7 @@ class _Decision:
             self._give_up(size, room - len(granted))
 
     def _room(self, size: int) -> int:
-        """How many addresses of the family the peer may have, less those that it declined.
+        """How many addresses of the family the peer may have, less what it declined too often.
 
         What is reserved for it, and can be had, it may have all the same (protocol.md 6.8).
         """
@@ -231,8 +231,9 @@ class _Decision:
             for lease in self._table.of_peer(self._key)
             if lease.is_in_quarantine(self._now) and len(lease.address) == size
         ]
-        room = self._rules.terms.addresses_per_peer - len(quarantined)
-        if room <= 0 and quarantined:
+        counted = max(0, len(quarantined) - FREE_DECLINES)
+        room = self._rules.terms.addresses_per_peer - counted
+        if room <= 0:
             self._retry_at = min(quarantined)
         return max(room, len(self._reserved(size)))
 

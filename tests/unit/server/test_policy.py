@@ -12,6 +12,7 @@ from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.leases.terms import (
+    FREE_DECLINES,
     INFINITE,
     AddressRange,
     LeaseTerms,
@@ -497,8 +498,9 @@ def test_a_version_1_client_gets_the_second_address_that_is_reserved_for_it() ->
 def test_a_reservation_that_cannot_be_had_lets_nobody_decline_more_than_others() -> None:
     table = reserving()
     table.put(Lease(BOB, parse_address("192.0.2.9"), LEASE_TIME, 100.0))
-    (lease,) = ask(table, ALICE).leases
-    table.put(lease.decline(50.0))
+    for until in (50.0, 60.0, 70.0):
+        (lease,) = ask(table, ALICE).leases
+        table.put(lease.decline(until))
     outcome = ask(table, ALICE, now=10.0)
     assert outcome.code is ErrorCode.QUOTA_EXCEEDED
     assert retry_after(outcome, 10.0) == 40
@@ -558,8 +560,9 @@ def test_a_reserved_address_that_is_another_peers_static_one_is_not_leased() -> 
 
 def test_the_reserved_address_is_given_however_many_were_declined() -> None:
     table = reserving()
-    (lease,) = ask(table, ALICE).leases
-    table.put(lease.decline(1e6))
+    for _ in range(FREE_DECLINES + 2):
+        (lease,) = ask(table, ALICE).leases
+        table.put(lease.decline(1e6))
     assert addresses(ask(table, ALICE, now=10.0)) == ["192.0.2.9"]
 
 
@@ -584,8 +587,21 @@ def test_the_same_wish_twice_is_not_one_address_twice() -> None:
     assert addresses(ask(table, ALICE, "192.0.2.9", "192.0.2.9")) == ["192.0.2.9", "192.0.2.1"]
 
 
+def test_a_peer_that_declines_gets_another_address_at_once_a_few_times() -> None:
+    table = by_terms(terms_of(pool_terms("192.0.2.0/24")))
+    given = []
+    for _ in range(FREE_DECLINES + 1):
+        (lease,) = ask(table, ALICE).leases
+        given += addresses(ask(table, ALICE))
+        table.put(lease.decline(1000.0))
+    assert len(set(given)) == FREE_DECLINES + 1
+    assert ask(table, ALICE).code is ErrorCode.QUOTA_EXCEEDED
+
+
 def test_what_was_declined_of_late_counts_against_the_cap() -> None:
-    table = by_terms(terms_of(pool_terms("192.0.2.0/29"), addresses_per_peer=2))
+    table = by_terms(terms_of(pool_terms("192.0.2.0/28"), addresses_per_peer=2))
+    for _ in range(FREE_DECLINES):
+        table.put(ask(table, ALICE).leases[0].decline(2000.0))
     first, second = ask(table, ALICE, ANY_IPV4, ANY_IPV4).leases
     table.put(first.decline(1000.0))
     outcome = ask(table, ALICE, ANY_IPV4, ANY_IPV4, now=10.0)
