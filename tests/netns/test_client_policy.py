@@ -26,7 +26,7 @@ def test_a_lease_that_collides_with_the_lan_is_refused(lab: Lab, database: Path)
 
 
 def test_a_public_network_is_taken_when_the_administrator_says_so(lab: Lab, database: Path) -> None:
-    star = make_star(lab, addrgenmode="none")
+    star = make_star(lab, addrgenmode="none", private=["/etc/wg-dynamic"])
     Server(star.hub, database, "--pool", "203.0.113.0/24", "--pool", "2001:db8::/64").start()
     client = Client(star.clients[0])
     before = snapshot(client.member.host)
@@ -40,6 +40,19 @@ def test_a_public_network_is_taken_when_the_administrator_says_so(lab: Lab, data
     addresses = client.member.interface.addresses()
     assert any(each.startswith("203.0.113.") for each in addresses)
     assert not any(each.startswith("2001:db8:") for each in addresses)
+    client.stop()
+    # And in the file, where wg-quick's `auto` has no command line; options add to it.
+    file = client.member.host.path("/etc/wg-dynamic/wg0.toml")
+    file.write_text('lease_time = 60\n[client]\naccept-routes = ["2001:db8::/33"]\n')
+    done = client.run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'lease_time' is for wg-dynamic-server, expected the table [client]" in done.stderr
+    assert snapshot(client.member.host) == before
+    file.write_text('[client]\naccept-routes = ["2001:db8::/33"]\n')
+    client.start()
+    addresses = client.member.interface.addresses()
+    assert any(each.startswith("203.0.113.") for each in addresses)
+    assert any(each.startswith("2001:db8:") for each in addresses)
     client.stop()
     assert snapshot(client.member.host) == before
 

@@ -66,8 +66,10 @@ from wg_dynamic.privsep.requests import (
     ReadTerms,
     Ready,
     Refusal,
+    Refused,
     RefusedAddress,
     Report,
+    RouteSetting,
     ServerStart,
     Status,
     Stop,
@@ -195,12 +197,30 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     Changed: st.builds(Changed, tuples(st.builds(Refusal, INTS, TEXTS))),
     Stop: st.builds(Stop, st.booleans()),
     Connect: st.builds(Connect),
-    ApplyLease: st.builds(ApplyLease, tuples(settings_of_addresses())),
+    ApplyLease: st.builds(
+        ApplyLease,
+        tuples(settings_of_addresses()),
+        tuples(
+            st.builds(
+                RouteSetting,
+                PREFIXES.map(Prefix.network),
+                st.none() | st.integers(0, MAX_METRIC),
+            )
+        ),
+        st.integers(0, MAX_METRIC),
+        tuples(ADDRESSES),
+        tuples(st.from_regex(r"[a-z0-9]{1,9}(\.[a-z0-9]{1,9}){0,2}", fullmatch=True)),
+        st.integers(0, MAX_MTU),
+    ),
     Report: st.builds(Report, TEXTS),
     ClientStart: st.builds(ClientStart, TEXTS, st.binary(max_size=20), tuples(ADDRESSES)),
     Connecting: st.builds(Connecting),
     Failed: st.builds(Failed, TEXTS),
-    Applied: st.builds(Applied, tuples(st.builds(RefusedAddress, PREFIXES, TEXTS, st.booleans()))),
+    Applied: st.builds(
+        Applied,
+        tuples(st.builds(RefusedAddress, PREFIXES, TEXTS, st.booleans())),
+        tuples(st.builds(Refused, TEXTS, TEXTS)),
+    ),
     LinkState: st.builds(LinkState, st.booleans()),
     NetworkChanged: st.builds(NetworkChanged),
     Progress: st.builds(

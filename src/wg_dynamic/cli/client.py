@@ -5,7 +5,7 @@ import contextlib
 import sys
 
 from wg_dynamic import __version__
-from wg_dynamic.address import Prefix, parse_prefix
+from wg_dynamic.address import Prefix
 from wg_dynamic.cli.daemon import (
     Parser,
     add_daemon_options,
@@ -26,12 +26,17 @@ from wg_dynamic.helper.client import (
     open_interface,
     undo_leftovers,
 )
+from wg_dynamic.helper.config.file import load_client_config
+from wg_dynamic.helper.config.values import parse_network
 from wg_dynamic.helper.control_socket import ask_status
+from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import Entry, read_entries
+from wg_dynamic.record import replace
 from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory, control_path
 from wg_dynamic.wireguard.key import format_key
@@ -42,14 +47,10 @@ DEFAULT_WAIT = 5.0
 
 def _prefix(text: str) -> Prefix:
     try:
-        prefix = parse_prefix(text)
+        return parse_network(text)
     except ValueError as error:
         msg = f"{text!r}: {error}"
         raise argparse.ArgumentTypeError(msg) from error
-    if prefix.network() != prefix or prefix.length == 0:
-        msg = f"{text!r}, expected a network as in 192.0.2.0/24, not the whole Internet"
-        raise argparse.ArgumentTypeError(msg)
-    return prefix
 
 
 def _seconds(text: str) -> float:
@@ -92,7 +93,15 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NETWORK",
-        help="take addresses and networks inside NETWORK too, private ones are taken anyway",
+        help="take addresses and routes inside NETWORK too, private ones are taken anyway",
+    )
+    parser.add_argument(
+        "--accept-dns",
+        type=_prefix,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="take name servers inside NETWORK, and search domains with them; may be repeated",
     )
     add_daemon_options(parser)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -122,27 +131,29 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.status:
         return _status(arguments.interface, as_json=arguments.json)
     name = arguments.interface
+    settings = ClientSettings(name, _accepts(arguments), arguments.user)
     away = f"{name}: no lease yet after {arguments.wait:g} s, going on in the background"
     return run_daemon(
         PROGRAM,
         arguments,
-        lambda verdict, destination: _keep(arguments, verdict, destination),
+        lambda verdict, destination: _keep(arguments, settings, verdict, destination),
         arguments.wait,
         away,
     )
 
 
-def _keep(arguments: argparse.Namespace, verdict: Verdict, destination: str) -> int:
+def _keep(
+    arguments: argparse.Namespace, settings: ClientSettings, verdict: Verdict, destination: str
+) -> int:
     account = service_account(arguments.user)
     confine_helper()
     interfaces = RtnetlinkControl()
     events = interfaces.events()  # before the first look: nothing is missed in between
-    settings = ClientSettings(arguments.interface, tuple(arguments.accept_routes), arguments.user)
     signals = stop_signals()
     opened = open_interface(settings, interfaces)
     helper, supervisor = supervise(
         opened,
-        lambda: ClientHelper(settings, interfaces, verdict, opened),
+        lambda: ClientHelper(settings, interfaces, verdict, opened, SystemClock()),
         account=account,
         events=events,
         arguments=network_arguments(destination, verbose=arguments.verbose),
@@ -166,6 +177,16 @@ def _status(name: str, *, as_json: bool) -> int:
     status = json.loads(text)
     print(text if as_json else describe(status), end="\n" if as_json else "")
     return OK if has_lease(status) else NO_LEASE
+
+
+def _accepts(arguments: argparse.Namespace) -> Acceptance:
+    """What the configuration file says, and the options besides. Raises UsageError."""
+    accepts = load_client_config(arguments.interface)
+    return replace(
+        accepts,
+        routes=(*accepts.routes, *arguments.accept_routes),
+        dns=(*accepts.dns, *arguments.accept_dns),
+    )
 
 
 def _stop(name: str) -> int:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from math import inf
 from typing import Any
 
-from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, from_ip
+from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE
 from wg_dynamic.client.machine import (
     Abandon,
     Action,
@@ -35,8 +35,8 @@ from wg_dynamic.client.machine import (
     State,
     StopAsked,
     Tell,
-    remaining,
 )
+from wg_dynamic.client.pushed import apply_message, pushed_by
 from wg_dynamic.client.refusals import least_wait
 from wg_dynamic.client.session import Session, SessionError, VersionRefusedError
 from wg_dynamic.privsep import requests
@@ -44,7 +44,6 @@ from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     MAX_ADDRESSES,
     MAX_TEXT,
-    AddressSetting,
     Applied,
     ApplyLease,
     ClientStart,
@@ -200,8 +199,7 @@ class Driver:
                 pass  # the start message, which came before us
 
     def _on_applied(self, message: Applied) -> None:
-        for one in message.refused:
-            _LOG.warning("%s is not taken: %s", one.address, one.reason)
+        # The helper has told what it does not take, and why.
         in_use = frozenset(ip_address(one.address.packed) for one in message.refused if one.in_use)
         if in_use and self._version != 1:  # version 1 knows no decline
             self._happen(AddressesInUse(in_use))
@@ -258,7 +256,8 @@ class Driver:
         self._partly = partly
         # One per address, and no more than the helper takes, whatever the server sends.
         distinct = {one.ip: one for one in reply.addresses}.values()
-        self._happen(Granted(tuple(distinct)[:MAX_ADDRESSES], self._asked_at))
+        addresses = tuple(distinct)[:MAX_ADDRESSES]
+        self._happen(Granted(addresses, self._asked_at, pushed_by(reply)))
 
     def _fall_back(self, reason: str) -> None:
         """docs/protocol.md section 8."""
@@ -312,14 +311,8 @@ class Driver:
                 self._finished = self._finish_at is None
 
     def _apply(self, lease: Lease) -> None:
-        settings = [
-            AddressSetting(
-                from_ip(one.ip), from_ip(one.network), one.preferred_time, one.valid_time
-            )
-            for one in remaining(lease, self._clock.now())
-        ]
         self._wishes = tuple(one.ip.packed for one in lease.addresses)
-        self._channel.send(ApplyLease(tuple(settings)))
+        self._channel.send(apply_message(lease, self._clock.now()))
 
     def _release(self, lease: Lease) -> None:
         if self._version == 1:

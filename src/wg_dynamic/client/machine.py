@@ -18,7 +18,7 @@ from math import ceil, inf
 from types import MappingProxyType
 from typing import Final
 
-from wg_dynamic.protocol.messages import Address, LeasedAddress
+from wg_dynamic.protocol.messages import Address, Dns, LeasedAddress, Route
 from wg_dynamic.protocol.schema import FOREVER
 from wg_dynamic.record import dataclass, replace
 
@@ -57,6 +57,19 @@ class State(Enum):
     STOPPED = auto()
 
 
+_NO_DNS: Final = Dns()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What came with the addresses, and is in force as long as they are."""
+
+    routes: tuple[Route, ...] = ()
+    dns: Dns = _NO_DNS
+    mtu: int = 0
+    """Bytes; 0 for none."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """What the server granted."""
@@ -64,6 +77,7 @@ class Lease:
     addresses: tuple[LeasedAddress, ...]
     granted_at: float
     """CLOCK_BOOTTIME seconds when the request was sent: never later than the server's start."""
+    pushed: Pushed = Pushed()
 
     @property
     def renew_at(self) -> float:
@@ -106,6 +120,7 @@ class Granted:
 
     addresses: tuple[LeasedAddress, ...]
     asked_at: float
+    pushed: Pushed = Pushed()
 
 
 @dataclass(frozen=True)
@@ -400,7 +415,7 @@ class LeaseClient:
             self.state = State.RENEWING if self.lease else State.REQUESTING
             reason = f"the server leases for less than {MIN_LEASE_TIME} s"
             return self._failed(ExchangeFailed(reason), now)
-        lease = Lease(usable, event.asked_at)
+        lease = Lease(usable, event.asked_at, event.pushed)
         self.lease = lease
         self._retry_time = RETRY_FIRST
         self._not_before = 0.0

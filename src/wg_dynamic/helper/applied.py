@@ -1,33 +1,59 @@
-"""What the client has set for its lease: allowed IPs, addresses, routes; and how it is undone.
+"""What the client has set for its lease, and how it is undone: the order of it all.
 
 Everything is written into the ledger first. Addresses carry the lease's end as a kernel lifetime,
-IPv4 routes hang on their address, IPv6 routes expire: what is forgotten here, after a kill say,
-goes by itself. Allowed IPs do not: the ledger of the next start takes them off.
+and routes hang on them (helper/tunnel_routes.py): what is forgotten here, after a kill say, goes by
+itself. Allowed IPs (helper/widening.py) and the MTU (helper/link_mtu.py) do not: the ledger of the
+next start, or of `--stop`, undoes them.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
+from wg_dynamic.helper.judgement import Taken, named_route, named_server
+from wg_dynamic.helper.link_mtu import LinkMtu
 from wg_dynamic.helper.qualify import SERVER_PREFIX
-from wg_dynamic.netlink.control import (
-    FOREVER,
-    ROUTE_PROTOCOL,
-    RT_SCOPE_LINK,
-    RT_TABLE_MAIN,
-    RTN_UNICAST,
-    Address,
-    InterfaceControl,
-    Link,
-    Route,
-)
-from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
-from wg_dynamic.privsep.requests import AddressSetting
+from wg_dynamic.helper.tunnel_routes import TunnelRoutes
+from wg_dynamic.helper.widening import Widening
+from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, InterfaceControl, Link
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.requests import AddressSetting, Refused
 from wg_dynamic.wireguard.control import WireGuardControl
-from wg_dynamic.wireguard.device import AllowedIPChange
 
 _LOG = logging.getLogger(__name__)
+
+
+class Further(Protocol):
+    """Something more that a lease may bring; has a ledger of its own kinds.
+
+    The seam for what lives outside the interface: a default route (helper/default_route.py), then
+    name servers (helper/name_service.py). Set after addresses and routes, in their order, with
+    every lease; undone before them, in the reverse order. What is refused is called as
+    in helper/judgement.py.
+    """
+
+    def apply(self, taken: Taken) -> tuple[Refused, ...]:
+        """Let exactly this be so; what could not be set, and why. Raises nothing."""
+
+    def undo(self) -> None:
+        """Undo what was set, also by a helper that was killed. Raises nothing."""
+
+
+class NotOffered:
+    """Stands where nothing can be set: says so, if a lease brings some."""
+
+    def apply(self, taken: Taken) -> tuple[Refused, ...]:
+        """See Further."""
+        reason = "this version cannot set it"
+        names = [Refused(named_server(one), reason) for one in taken.name_servers]
+        ways = [Refused(named_route(one.network), reason) for one in taken.default_routes]
+        return (*ways, *names)
+
+    def undo(self) -> None:
+        """See Further."""
 
 
 class AppliedLease:
@@ -39,35 +65,60 @@ class AppliedLease:
         interfaces: InterfaceControl,
         wireguard: WireGuardControl,
         ledger: Ledger,
+        further: Sequence[Further] = (NotOffered(),),
     ) -> None:
+        self._further = further
         self._link = link
         self._interfaces = interfaces
-        self._wireguard = wireguard
         self._ledger = ledger
+        self._widening = Widening(wireguard, ledger)
+        self._routes = TunnelRoutes(link.ifindex, interfaces, ledger)
+        self._mtu = LinkMtu(link.ifindex, interfaces, ledger)
 
     def addresses(self) -> list[Prefix]:
         """The leased addresses that the ledger has."""
         return [entry.prefix for entry in self._ledger.entries(ADDRESS)]
 
+    def routes(self) -> list[Prefix]:
+        """Where the routes lead that the ledger has, the way to the server left out."""
+        entries = self._ledger.entries(ROUTE)
+        return [entry.prefix for entry in entries if entry.prefix != SERVER_PREFIX]
+
     def widened(self) -> frozenset[Prefix]:
         """The allowed IPs of the server peer that are ours."""
-        return frozenset(entry.prefix for entry in self._ledger.entries(ALLOWED_IP))
+        return self._widening.prefixes()
 
-    def apply(self, settings: Iterable[AddressSetting], server_key: bytes) -> None:
-        """Set or refresh these, then undo what is ours and not among them.
+    def mtu(self) -> int:
+        """The interface's MTU as it is without a lease. Raises NetlinkError."""
+        return self._mtu.found()
+
+    def apply(self, taken: Taken, server_key: bytes) -> tuple[Refused, ...]:
+        """Set or refresh this, then undo what is ours and not part of it.
+
+        Returns:
+            what of it could not be set, besides.
 
         Raises:
             NetlinkError, WireGuardError: the kernel refused; what was set until then is in the
                 ledger and goes with the next `apply` or `undo`.
         """
-        keep: set[Entry] = set()
-        for setting in settings:
-            keep |= self._set_one(setting, server_key)
+        if taken.mtu:
+            self._mtu.apply(taken.mtu)
+        keep = self._widening.apply(taken.networks(), server_key)
+        keep |= self._set_addresses(taken.addresses)
+        keep |= self._routes.apply(taken)
+        refused = [one for each in self._further for one in each.apply(taken)]
         self._undo([entry for entry in self._ours() if entry not in keep])
+        if not taken.mtu:
+            self._try("the MTU", self._mtu.put_back)
+        return tuple(refused)
 
     def undo(self) -> None:
-        """Undo everything that the lease set."""
+        """Undo everything that the lease set, what depends on other things before those."""
+        for each in reversed(self._further):
+            each.undo()
         self._undo(self._ours())
+        self._try("the MTU", self._mtu.put_back)
 
     def strike_out_missing(self) -> bool:
         """Forget the addresses and routes that are gone from the kernel; whether there were any.
@@ -75,12 +126,12 @@ class AppliedLease:
         The kernel drops them with the link, an administrator by hand. What comes to stand there
         later is not ours.
         """
-        addresses = [a.prefix for a in self._interfaces.addresses(self._link.ifindex)]
-        routes = [
+        addresses = {a.prefix for a in self._interfaces.addresses(self._link.ifindex)}
+        routes = {
             route.prefix
             for route in self._interfaces.routes(self._link.ifindex)
             if route.protocol == ROUTE_PROTOCOL
-        ]
+        }
         missing = [
             entry
             for kind, there in ((ADDRESS, addresses), (ROUTE, routes))
@@ -91,21 +142,8 @@ class AppliedLease:
         return any(entry.prefix != SERVER_PREFIX for entry in missing)
 
     def add_server_route(self) -> None:
-        """Add the way to fe80:: where no route over the interface leads there. NetlinkError.
-
-        Beside those that other interfaces have to the same prefix: the scope id picks the right
-        one at each connection.
-        """
-        for route in self._interfaces.routes(self._link.ifindex):
-            if (
-                route.kind == RTN_UNICAST
-                and route.table == RT_TABLE_MAIN
-                and route.prefix.length > 0
-                and route.prefix.covers(SERVER_PREFIX)
-            ):
-                return
-        self._ledger.add(Entry(ROUTE, SERVER_PREFIX))
-        self._interfaces.add_route(Route(SERVER_PREFIX, self._link.ifindex), append=True)
+        """Add the way to fe80:: where it is missing. Raises NetlinkError, LedgerError."""
+        self._routes.add_server_route()
 
     def undo_all(self) -> None:
         """Undo what the lease set, and the way to the server."""
@@ -113,9 +151,12 @@ class AppliedLease:
         self._undo(self._ledger.entries(ROUTE))
 
     def forget(self) -> None:
-        """The interface is gone, and everything on it."""
+        """The interface is gone, and everything on it; what lay outside it is not."""
+        for each in reversed(self._further):
+            each.undo()
         for kind in (ALLOWED_IP, ADDRESS, ROUTE):
             self._ledger.remove(*self._ledger.entries(kind))
+        self._ledger.remove(*self._ledger.settings(MTU))
 
     def _ours(self) -> list[Entry]:
         """In the order in which it is undone: routes, addresses, allowed IPs."""
@@ -126,93 +167,46 @@ class AppliedLease:
             if entry.prefix != SERVER_PREFIX
         ]
 
-    def _set_one(self, setting: AddressSetting, server_key: bytes) -> set[Entry]:
-        network = setting.network
-        entries = set()
-        if not network.is_host:
-            entries |= self._widen(network, server_key)
-        entries |= self._set_address(setting)
-        if not network.is_host:
-            entries |= self._set_route(setting)
-        return entries
-
-    def _widen(self, network: Prefix, server_key: bytes) -> set[Entry]:
-        """Let the server peer send from, and be sent to, the leased network."""
-        entry = Entry(ALLOWED_IP, network, server_key)
-        device = self._wireguard.device()
-        for peer in device.peers:
-            if peer.public_key != server_key:
-                continue
-            if network in peer.allowed_ips and entry in self._ledger:
-                return {entry}
-            if any(prefix.covers(network) for prefix in peer.allowed_ips):
-                return set()  # the administrator has seen to it
-        self._ledger.add(entry)
-        self._wireguard.change_allowed_ips([AllowedIPChange(server_key, network, add=True)])
-        return {entry}
-
-    def _set_address(self, setting: AddressSetting) -> set[Entry]:
-        entry = Entry(ADDRESS, setting.address)
-        there = [a.prefix for a in self._interfaces.addresses(self._link.ifindex)]
-        if entry not in self._ledger and any(
-            prefix.packed == setting.address.packed for prefix in there
-        ):
-            return set()  # an administrator's: it stays as it is
-        self._ledger.add(entry)
-        self._interfaces.set_address(
-            Address(
-                self._link.ifindex,
-                setting.address,
-                valid_time=setting.valid_time,
-                preferred_time=setting.preferred_time,
+    def _set_addresses(self, settings: Iterable[AddressSetting]) -> set[Entry]:
+        there = {a.prefix.packed for a in self._interfaces.addresses(self._link.ifindex)}
+        kept = set()
+        for setting in settings:
+            entry = Entry(ADDRESS, setting.address)
+            if entry not in self._ledger and setting.address.packed in there:
+                continue  # an administrator's: it stays as it is
+            self._ledger.add(entry)
+            kept.add(entry)
+            self._interfaces.set_address(
+                Address(
+                    self._link.ifindex,
+                    setting.address,
+                    valid_time=setting.valid_time,
+                    preferred_time=setting.preferred_time,
+                )
             )
-        )
-        return {entry}
+        return kept
 
-    def _set_route(self, setting: AddressSetting) -> set[Entry]:
-        entry = Entry(ROUTE, setting.network)
-        route = self._route(setting.network, setting)
-        there = [
-            one
-            for one in self._interfaces.routes(self._link.ifindex)
-            if one.prefix == setting.network
-            and one.kind == RTN_UNICAST
-            and one.table == RT_TABLE_MAIN
-        ]
-        if entry in self._ledger:
-            self._interfaces.replace_route(route)
-            return {entry}
-        if there:
-            return set()  # an administrator's, wg-quick's for an allowed IP say
-        self._ledger.add(entry)
-        self._interfaces.add_route(route)
-        return {entry}
-
-    def _route(self, network: Prefix, setting: AddressSetting | None = None) -> Route:
-        if network.is_ipv4:
-            source = setting.address.packed if setting else None
-            return Route(network, self._link.ifindex, scope=RT_SCOPE_LINK, preferred_source=source)
-        expires = setting is not None and setting.valid_time != FOREVER
-        return Route(
-            network,
-            self._link.ifindex,
-            expires_time=setting.valid_time if setting and expires else None,
-        )
-
-    def _undo(self, entries: Iterable[Entry]) -> None:
+    def _undo(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            try:
-                self._undo_one(entry)
-            except WgDynamicError as error:
-                _LOG.error("cannot undo %s %s: %s", entry.kind, entry.prefix, error)
-            else:
+            what = f"{entry.kind} {entry.prefix}"
+            if entry.kind != ALLOWED_IP and self._try(what, partial(self._undo_one, entry)):
                 self._ledger.remove(entry)
+        allowed = [entry for entry in entries if entry.kind == ALLOWED_IP]
+        listed = ", ".join(str(entry.prefix) for entry in allowed)
+        if self._try(f"allowed IPs {listed}", partial(self._widening.undo, allowed)):
+            self._ledger.remove(*allowed)
 
     def _undo_one(self, entry: Entry) -> None:
         if entry.kind == ROUTE:
-            self._interfaces.remove_route(self._route(entry.prefix))
-        elif entry.kind == ADDRESS:
-            self._interfaces.remove_address(self._link.ifindex, entry.prefix)
+            self._routes.undo(entry)
         else:
-            change = AllowedIPChange(entry.public_key, entry.prefix, add=False)
-            self._wireguard.change_allowed_ips([change])
+            self._interfaces.remove_address(self._link.ifindex, entry.prefix)
+
+    def _try(self, what: str, undo: Callable[[], None]) -> bool:
+        """Undo something; whether it could be."""
+        try:
+            undo()
+        except WgDynamicError as error:
+            _LOG.error("cannot undo %s: %s", what, error)
+            return False
+        return True

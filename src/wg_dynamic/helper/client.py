@@ -6,20 +6,18 @@ import os
 import select
 import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from wg_dynamic.address import (
     SERVER_ADDRESS,
     Prefix,
     format_address,
     is_link_local,
-    parse_address,
 )
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.control_socket import ask_status
-from wg_dynamic.helper.in_use import is_in_use
-from wg_dynamic.helper.policy import Surroundings, refusal
+from wg_dynamic.helper.lease_keeper import LeaseKeeper, LeaseStatus
+from wg_dynamic.helper.policy import DEFAULT_ACCEPTANCE, Acceptance
 from wg_dynamic.helper.qualify import (
     client_link_local,
     find_wireguard,
@@ -29,7 +27,6 @@ from wg_dynamic.helper.qualify import (
 from wg_dynamic.helper.status import Standing, status_text
 from wg_dynamic.helper.supervisor import Recheck
 from wg_dynamic.netlink.control import (
-    FOREVER,
     Address,
     AddressEvent,
     Event,
@@ -45,8 +42,6 @@ from wg_dynamic.privsep.ledger import ROUTE, Ledger
 from wg_dynamic.privsep.requests import (
     CLIENT_REPLIES,
     CLIENT_REQUESTS,
-    AddressSetting,
-    Applied,
     ApplyLease,
     ClientStart,
     Connect,
@@ -55,7 +50,6 @@ from wg_dynamic.privsep.requests import (
     LinkState,
     NetworkChanged,
     Progress,
-    RefusedAddress,
     Report,
 )
 from wg_dynamic.record import dataclass
@@ -73,7 +67,6 @@ PORT = 970
 LOCK_TRIES = 40
 LOCK_PAUSE = 0.05
 """Seconds between tries to lock what a client has that is ending: its interface was made anew."""
-RESOLV_CONF = Path("/etc/resolv.conf")
 ROLE = "client"
 """In the runtime directory: a server's leftovers are not ours to undo."""
 
@@ -83,8 +76,8 @@ class ClientSettings:
     """What the command line asked for."""
 
     interface: str
-    accepted: tuple[Prefix, ...] = ()
-    """--accept-routes"""
+    accepts: Acceptance = DEFAULT_ACCEPTANCE
+    """--accept-…, here and in the configuration file."""
     user: str | None = None
 
 
@@ -146,9 +139,7 @@ class ClientHelper:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._settings = settings
         self._interfaces = interfaces
-        self._verdict = verdict
         self._link = opened.link
         self._link_local = opened.link_local
         self._wireguard = opened.wireguard
@@ -158,11 +149,15 @@ class ClientHelper:
         self._repaired = False
         self._trouble = ""
         """Why the interface could not be put right, as the log knows."""
-        self._taken: tuple[AddressSetting, ...] = ()
-        self._taken_at = 0.0
-        self._refused: tuple[RefusedAddress, ...] = ()
-        self._server_key: bytes | None = None
-        """Of the peer that the lease was set for."""
+        self._keeper = LeaseKeeper(
+            opened.link,
+            interfaces,
+            opened.wireguard,
+            self._lease,
+            accepts=settings.accepts,
+            verdict=verdict,
+            clock=self._clock,
+        )
         self._without_peer = False
         """The log knows that no peer is the server's any more."""
         self._progress: Progress | None = None
@@ -170,9 +165,7 @@ class ClientHelper:
         """Something was told since the last hint: so hints come no faster than tries."""
         self._error = ""
         self._overruns = RateLimit(self._clock.now)
-        self._lines = RateLimit(self._clock.now, count=20)
-        """Of what the network process can make us write, taken over or not."""
-        self.more: list[Callable[[], Mapping[str, object]]] = []
+        self.more: list[Callable[[], Mapping[str, object]]] = [self._keeper.pushed_status]
         """Who else has something to say of what is set, for `--status`."""
         self.reason = ""
         """Why the network process could not go on."""
@@ -212,7 +205,11 @@ class ClientHelper:
         if isinstance(message, Connect):
             self._connect(channel)
         elif isinstance(message, ApplyLease):
-            channel.send(Applied(tuple(self._apply(message.addresses))))
+            channel.send(self._keeper.apply(message))
+            if self._keeper.trouble:
+                self._error = f"cannot set the lease: {self._keeper.trouble}"
+            elif self._keeper.addresses:
+                self._error = ""
         elif isinstance(message, Report):
             self._error = printable(message.text)
             notify(f"STATUS={self._error}")
@@ -249,68 +246,23 @@ class ClientHelper:
             return f"there is no route to fe80::%{name}"
         return f"connecting to [fe80::%{name}]:{PORT}: {error.strerror}"
 
-    def _apply(self, settings: tuple[AddressSetting, ...]) -> list[RefusedAddress]:
-        try:
-            peer = server_peer(self._link, self._wireguard.device())
-            taken, refused = [], []
-            for setting in settings:
-                around = self._around(peer.public_key)
-                reason = refusal(setting.address, setting.network, around)
-                if reason:
-                    in_use = is_in_use(setting.address, around)
-                    refused.append(RefusedAddress(setting.address, reason, in_use))
-                else:
-                    taken.append(setting)
-            self._lease.apply(taken, peer.public_key)
-            self._server_key = peer.public_key
-        except InterfaceNotFoundError:
-            return []  # the event that says so is on its way
-        except WgDynamicError as error:
-            if self._lines.allow():
-                _LOG.error("cannot set the lease: %s", error)
-            self._error = f"cannot set the lease: {error}"
-            return [RefusedAddress(setting.address, str(error)) for setting in settings]
-        self._tell_about(taken, refused)
-        return refused
-
-    def _around(self, server_key: bytes) -> Surroundings:
-        return Surroundings(
-            ifindex=self._link.ifindex,
-            addresses=tuple(self._interfaces.addresses()),
-            routes=tuple(self._interfaces.routes()),
-            device=self._wireguard.device(),
-            server_key=server_key,
-            ours=self._lease.widened(),
-            name_servers=read_name_servers(RESOLV_CONF),
-            accepted=self._settings.accepted,
-        )
-
-    def _tell_about(self, taken: list[AddressSetting], refused: list[RefusedAddress]) -> None:
-        addresses = tuple(setting.address for setting in taken)
-        before = tuple(setting.address for setting in self._taken)
-        self._taken, self._taken_at = tuple(taken), self._clock.now()
-        self._refused = tuple(refused)
-        name = self._link.name
-        if taken:
-            listed = ", ".join(str(address) for address in addresses)
-            time = taken[0].valid_time
-            text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
-            self._error = ""
-            if addresses != before and self._lines.allow():
-                _LOG.info(text)
-            self._verdict.give(0, text)
-            notify(f"STATUS={text}")
-        elif refused:
-            self._verdict.give(
-                0, f"{name}: the lease was refused here: {refused[0].reason}; going on trying"
-            )
-        elif before and self._lines.allow():
-            _LOG.info("%s: no lease any more", name)
-
     # --- events ---------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float | None:
+        """See Role."""
+        return self._keeper.deadline
+
+    def on_time(self, channel: Channel | None) -> None:
+        """See Role."""
+        applied = self._keeper.look_again()
+        if applied is not None and channel is not None:
+            channel.send(applied)
 
     def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """See Role."""
+        if not isinstance(event, Recheck):
+            self._keeper.notice(event)
         match event:
             case LinkEvent() if event.link.ifindex == self._link.ifindex:
                 return not event.gone and self._look(channel)
@@ -338,7 +290,7 @@ class ClientHelper:
         else:
             packed = event.address.prefix.packed
             useful = not is_link_local(packed)
-            if any(packed == one.address.packed for one in self._taken):
+            if any(packed == one.address.packed for one in self._keeper.addresses):
                 self._renew(channel)  # it is judged anew, and declined
         if useful and self._wants_hint and channel is not None:
             self._wants_hint = False
@@ -349,7 +301,7 @@ class ClientHelper:
 
         An administrator may have removed it, entered it anew, or another one in its place.
         """
-        if self._server_key is None or not self._taken:
+        if self._keeper.server_key is None or not self._keeper.addresses:
             return True
         try:
             peer = server_peer(self._link, self._wireguard.device())
@@ -359,7 +311,9 @@ class ClientHelper:
             self._without_peer = True
             return True
         self._without_peer = False
-        if peer.public_key != self._server_key or self._lease.widened() - set(peer.allowed_ips):
+        if peer.public_key != self._keeper.server_key or self._lease.widened() - set(
+            peer.allowed_ips
+        ):
             _LOG.info("the server's peer of %s has changed: renewing", self._link.name)
             self._renew(channel)
         return True
@@ -376,7 +330,7 @@ class ClientHelper:
             return True
         if link.name != self._link.name:
             _LOG.info("%s is called %s now", self._link.name, link.name)
-        self._link = link
+        self._link = self._keeper.link = link
         if link.up and not self._restore():
             return False
         states = []
@@ -438,6 +392,11 @@ class ClientHelper:
             self._repaired = True
         self._lease.add_server_route()
 
+    @property
+    def lease_status(self) -> LeaseStatus:
+        """What was taken and refused of the lease, and what is set."""
+        return self._keeper.status()
+
     # --- status and end -------------------------------------------------------------------------
 
     def status(self) -> str:
@@ -448,10 +407,10 @@ class ClientHelper:
             up=self._up,
             link_local=self._link_local,
             progress=self._progress,
-            server_key=self._server_key,
-            lease=self._taken,
-            leased_at=self._taken_at,
-            refused=self._refused,
+            server_key=self._keeper.server_key,
+            lease=self._keeper.addresses,
+            leased_at=self._keeper.taken_at,
+            refused=self._keeper.refused,
             addresses=tuple(self._lease.addresses()),
             routes=tuple(entry.prefix for entry in self._ledger.entries(ROUTE)),
             allowed_ips=tuple(self._lease.widened()),
@@ -484,20 +443,3 @@ def undo_leftovers(name: str, interfaces: InterfaceControl, runtime: RuntimeDire
     ledger.close()
     wireguard.close()
     return left
-
-
-def read_name_servers(path: Path) -> tuple[bytes, ...]:
-    """The addresses of the `nameserver` lines of resolv.conf(5); what is none is passed over."""
-    try:
-        lines = path.read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    found = []
-    for line in lines:
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            try:
-                found.append(parse_address(words[1].partition("%")[0]))
-            except ValueError:
-                continue
-    return tuple(found)

@@ -104,6 +104,7 @@ class ServerHelper:
     sends = SERVER_REPLIES
     receives = SERVER_REQUESTS
     stop_time = 5.0
+    deadline = None
 
     def __init__(
         self,
@@ -198,6 +199,9 @@ class ServerHelper:
         except WireGuardError as error:  # it changes all the time: to be asked again
             return Failed(str(error))
         return next(self._parts)
+
+    def on_time(self, channel: Channel | None) -> None:
+        """See Role: there is no deadline."""
 
     def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """See Role."""

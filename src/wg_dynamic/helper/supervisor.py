@@ -3,6 +3,7 @@
 What a request or an event means is the role's business (helper/server.py, helper/client.py).
 """
 
+import contextlib
 import logging
 import os
 import selectors
@@ -79,6 +80,13 @@ class Role(Protocol):
     def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """Something may have changed in the kernel; False when the interface is gone."""
 
+    @property
+    def deadline(self) -> float | None:
+        """When `on_time` is to be called, CLOCK_BOOTTIME seconds; None for never."""
+
+    def on_time(self, channel: Channel | None) -> None:
+        """The deadline has come. May raise ChannelError."""
+
 
 class Supervisor:
     """Runs one role until its interface is gone, it failed for good, or somebody stops it."""
@@ -144,7 +152,8 @@ class Supervisor:
 
     def _wait(self) -> float:
         now = self._clock.now()
-        times = [t for t in (self._restart_at, self._stop_at, self._recheck_at) if t is not None]
+        wanted = (self._restart_at, self._stop_at, self._recheck_at, self._role.deadline)
+        times = [t for t in wanted if t is not None]
         return max(0.0, min([RECHECK, *[t - now for t in times]]))
 
     def _on_time(self) -> None:
@@ -157,6 +166,9 @@ class Supervisor:
         elif now >= self._recheck_at:
             self._recheck_at = now + RECHECK
             self._tell(Recheck())
+        if not self._over and self._role.deadline is not None and now >= self._role.deadline:
+            with contextlib.suppress(ChannelError):  # that end is noticed on the channel
+                self._role.on_time(self._channel)
 
     def _start_process(self) -> None:
         self._restart_at = None

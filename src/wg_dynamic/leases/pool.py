@@ -108,3 +108,8 @@ def why_unreachable(prefix: Prefix) -> str:
 def is_leasable(address: bytes) -> bool:
     """Whether an address could be anybody's at all: not loopback, link-local, multicast, …."""
     return not is_link_local(address) and not _unusable(Prefix(address, len(address) * 8))
+
+
+def is_unicast(network: Prefix) -> bool:
+    """Whether all addresses of a network could be somebody's."""
+    return not _unusable(network)

@@ -33,6 +33,7 @@ ROUTE = "route"
 DNS = "dns"
 FIREWALL = "firewall"
 FWMARK = "fwmark"
+MTU = "mtu"
 RULE = "rule"
 SYSCTL = "sysctl"
 TABLE_ROUTE = "table-route"
@@ -69,7 +70,7 @@ class Setting:
     """One thing that we set and that no prefix names."""
 
     kind: str
-    """DNS, FIREWALL, FWMARK, RULE, SYSCTL or TABLE_ROUTE."""
+    """DNS, FIREWALL, FWMARK, MTU, RULE, SYSCTL or TABLE_ROUTE."""
     words: tuple[str, ...]
     """What it is, and what it was before: printable ASCII without blanks."""
 
@@ -81,7 +82,7 @@ class Setting:
         return " ".join([self.kind, *self.words])
 
 
-_SETTINGS = frozenset({DNS, FIREWALL, FWMARK, RULE, SYSCTL, TABLE_ROUTE})
+_SETTINGS = frozenset({DNS, FIREWALL, FWMARK, MTU, RULE, SYSCTL, TABLE_ROUTE})
 
 
 def _is_word(text: str) -> bool:

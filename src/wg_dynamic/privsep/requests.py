@@ -5,6 +5,8 @@ checks each request again against its own configuration and ledger (helper/serve
 helper/client.py); what is not in these tuples cannot be asked.
 """
 
+import re
+
 from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix
 from wg_dynamic.leases.push import (
     MAX_DNS_SEARCH,
@@ -38,6 +40,8 @@ MAX_ADDRESSES = 16
 """Addresses in one ApplyLease."""
 MAX_REASON = 110
 """Characters of the reason of a refusal: MAX_CHANGES of them fit into a message."""
+MAX_WHY = 150
+"""Characters of why something is not taken: all that fits into one ApplyLease may be refused."""
 MAX_TEXT = 1000
 """Characters of a report."""
 MAX_STATE = 16
@@ -298,14 +302,59 @@ class AddressSetting:
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyLease:
-    """Let exactly these addresses be ours: set or refresh them, undo others. Answer: Applied."""
+class RouteSetting:
+    """One route into the tunnel as the server pushed it."""
 
-    addresses: tuple[AddressSetting, ...]
+    network: Prefix
+    metric: int | None = None
+    """None: ours to choose."""
 
     def __post_init__(self) -> None:
-        """Refuse too many (ValueError)."""
+        """Refuse what does not hang together (ValueError)."""
+        _check(self.network.network() == self.network, f"{self.network} has host bits set")
+        metric = self.metric
+        _check(metric is None or 0 <= metric <= MAX_METRIC, f"metric {metric}")
+
+
+def is_domain(name: str) -> bool:
+    """Whether it is a name that cannot mean anything else to a tool or in a file."""
+    labels = name.split(".")
+    return len(name) <= MAX_DOMAIN_LENGTH and all(map(_LABEL.fullmatch, labels))
+
+
+_LABEL = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyLease:
+    """Let exactly this be ours: set or refresh it, undo all else. Answer: Applied.
+
+    Without an address nothing else is set either.
+    """
+
+    addresses: tuple[AddressSetting, ...]
+    routes: tuple[RouteSetting, ...] = ()
+    more_routes: int = 0
+    """How many the server pushed beyond those."""
+    name_servers: tuple[bytes, ...] = ()
+    search: tuple[str, ...] = ()
+    """Domains, lower case, without a trailing dot."""
+    mtu: int = 0
+    """0: none was pushed."""
+
+    def __post_init__(self) -> None:
+        """Refuse too much, and what is none of it (ValueError)."""
         _check(len(self.addresses) <= MAX_ADDRESSES, f"more than {MAX_ADDRESSES} addresses")
+        _check(len(self.routes) <= MAX_ROUTES, f"more than {MAX_ROUTES} routes")
+        _check(0 <= self.more_routes <= MAX_METRIC, f"{self.more_routes} more routes")
+        count = len(self.name_servers)
+        _check(count <= MAX_DNS_SERVERS, f"more than {MAX_DNS_SERVERS} name servers")
+        for address in self.name_servers:
+            _check_address(address)
+        _check(len(self.search) <= MAX_DNS_SEARCH, f"more than {MAX_DNS_SEARCH} search domains")
+        for name in self.search:
+            _check(is_domain(name), f"{name[:40]!r} is no domain name")
+        _check(0 <= self.mtu <= MAX_MTU, f"MTU {self.mtu}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,10 +422,28 @@ class RefusedAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Anything else that is not taken."""
+
+    what: str
+    """`route 10.0.0.0/8`, `name server 10.0.0.53`, `search domain example`, `MTU 576`."""
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Refuse a novel (ValueError)."""
+        _check(len(self.reason) <= MAX_WHY, f"more than {MAX_WHY} characters")
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer to ApplyLease: everything but the refused ones is set."""
+    """The answer to ApplyLease: everything but the refused is set.
+
+    It comes without being asked for, too, when something is refused that was set until now, or the
+    other way round: the machine has joined or left a network.
+    """
 
     refused: tuple[RefusedAddress, ...]
+    others: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from wg_dynamic.cli import client as module
 from wg_dynamic.cli import daemon as shared
 from wg_dynamic.cli import supervise
 from wg_dynamic.cli.client import main, make_parser
-from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.errors import ConfigError, UsageError, WgDynamicError
 from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
-from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, DNS, Entry, Ledger, Setting
+from wg_dynamic.helper.policy import Acceptance
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, Entry, Ledger, Setting
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -35,6 +36,7 @@ class World:
         self.daemon_stops = False
         replace = monkeypatch.setattr
         replace(os, "geteuid", lambda: 0)
+        replace(module, "load_client_config", lambda _: Acceptance())
         replace(module, "umask", lambda: None)
         replace(module, "RtnetlinkControl", lambda: self.interfaces)
         replace(module, "RuntimeDirectory", self.runtime)
@@ -63,7 +65,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_the_defaults_are_those_of_the_manual() -> None:
     arguments = make_parser().parse_args(["wg0"])
     assert (arguments.interface, arguments.stop, arguments.wait) == ("wg0", False, 5.0)
-    assert arguments.accept_routes == []
+    assert arguments.accept_routes == arguments.accept_dns == []
 
 
 def test_networks_to_accept_add_up() -> None:
@@ -79,7 +81,7 @@ def test_networks_to_accept_add_up() -> None:
         (["--wait", "3600.1"], "'3600.1', expected 0 to 3600 seconds"),
         (["--wait", "nan"], "'nan', expected 0 to 3600 seconds"),
         (["--wait", "soon"], "'soon', expected 0 to 3600 seconds"),
-        (["--accept-routes", "192.0.2.1/24"], "'192.0.2.1/24', expected a network as in"),
+        (["--accept-routes", "192.0.2.1/24"], "'192.0.2.1/24': expected a network as in"),
         (["--accept-routes", "0.0.0.0/0"], "not the whole Internet"),
         (["--accept-routes", "office"], "'office': "),
         ([], "the following arguments are required: interface"),
@@ -170,9 +172,10 @@ def test_what_is_set_for_the_lease_is_shown_beside_a_running_daemon(
     ledger = Ledger(runtime.ledger)
     network = parse_prefix("10.44.0.0/24")
     ledger.add(Entry(ALLOWED_IP, network, bytes(32)))
-    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.9/32")), Setting(DNS, ("resolved", "7")))
+    ledger.add(Entry(ADDRESS, parse_prefix("10.44.0.9/32")))
+    ledger.add(Setting(MTU, ("1420", "1380")))
     assert main(["--applied", "wg0"]) == 0
-    shown = f"allowed-ip 10.44.0.0/24 {'A' * 43}=\naddress 10.44.0.9/32\ndns resolved 7\n"
+    shown = f"allowed-ip 10.44.0.0/24 {'A' * 43}=\naddress 10.44.0.9/32\nmtu 1420 1380\n"
     assert capsys.readouterr().out == shown
     ledger.close()
     assert runtime.ledger.exists()
@@ -313,6 +316,31 @@ def parts(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeParts:
     return FakeParts(world, monkeypatch)
 
 
+def test_options_add_to_what_the_file_says(
+    parts: FakeParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes = [parse_prefix(f"192.0.{n}.0/24") for n in range(4)]
+    said = Acceptance((prefixes[0],), (prefixes[1],), default_route=True)
+    monkeypatch.setattr(module, "load_client_config", lambda _: said)
+    words = ["--accept-routes", "192.0.2.0/24", "--accept-dns", "192.0.3.0/24"]
+    assert main(["--foreground", *words, "wg0"]) == 0
+    accepts = Acceptance((prefixes[0], prefixes[2]), (prefixes[1], prefixes[3]), default_route=True)
+    assert parts.settings == ClientSettings("wg0", accepts, None)
+
+
+def test_what_is_wrong_with_the_file_is_said_before_anything_is_done(
+    parts: FakeParts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(_: str) -> Acceptance:
+        msg = "wg0.toml: no"
+        raise UsageError(msg)
+
+    monkeypatch.setattr(module, "load_client_config", wrong)
+    assert main(["wg0"]) == 2
+    assert capsys.readouterr().err == "wg-dynamic-client: wg0.toml: no\n"
+    assert parts.done == []
+
+
 MADE = ["ControlSocket", "ClientHelper", "Supervisor", "start"]
 
 
@@ -323,7 +351,7 @@ def test_who_waits_for_the_end_is_told_after_everything_is_undone(
     parts.gone = gone
     words = ["--foreground", "--accept-routes", "192.0.2.0/24", "--user", "x", "wg0"]
     assert main(words) == 0
-    assert parts.settings == ClientSettings("wg0", (parse_prefix("192.0.2.0/24"),), "x")
+    assert parts.settings == ClientSettings("wg0", Acceptance((parse_prefix("192.0.2.0/24"),)), "x")
     assert parts.done == [*MADE, "run", ("close helper", gone), "release", "close control"]
 
 

@@ -31,8 +31,10 @@ from wg_dynamic.privsep.requests import (
     NetworkChanged,
     Progress,
     Ready,
+    Refused,
     RefusedAddress,
     Report,
+    RouteSetting,
     Stop,
 )
 
@@ -375,17 +377,19 @@ def test_an_answer_to_something_else_is_a_failure(client: Client) -> None:
     assert "not understood" in client.expect(Report).text
 
 
-def test_what_the_helper_does_not_set_is_logged(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_was_pushed_is_set_with_the_addresses(client: Client) -> None:
     client.start()
-    client.exchange(ANY_2, granted())
-    client.expect(ApplyLease)
+    pushed = b"section=route\nnetwork=10.9.0.0/16\nmetric=5\nsection=dns\nserver=192.0.2.53\n"
+    reply = granted().removesuffix(b"\n").replace(b"errno=0\n", b"errno=0\nmtu=1380\n")
+    client.exchange(ANY_2, reply + pushed + b"\n")
+    message = client.expect(ApplyLease)
+    assert message.routes == (RouteSetting(parse_prefix("10.9.0.0/16"), 5),)
+    assert message.name_servers == (parse_address("192.0.2.53"),)
+    assert message.mtu == 1380
     refused = RefusedAddress(parse_prefix("192.0.2.7/32"), "it is a name server's")
-    client.helper.send(Applied((refused,)))
+    client.helper.send(Applied((refused,), (Refused("MTU 1380", "no"),)))
     client.helper.send(Stop(release=False))
     assert client.ended()
-    assert "192.0.2.7/32 is not taken: it is a name server's" in caplog.text
 
 
 # --- decline ------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,18 @@ import pytest
 from tests.fakes.clock import FakeClock
 from tests.fakes.netlink import FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
-from wg_dynamic.address import parse_address, parse_prefix
+from wg_dynamic.address import parse_prefix
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper import client as module
+from wg_dynamic.helper import resolvers
 from wg_dynamic.helper.client import (
     ClientHelper,
     ClientSettings,
     QualifiedInterface,
     open_interface,
-    read_name_servers,
     undo_leftovers,
 )
+from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.helper.supervisor import Recheck
 from wg_dynamic.netlink.control import Address, Event, Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
@@ -40,6 +40,7 @@ from wg_dynamic.privsep.requests import (
     Progress,
     RefusedAddress,
     Report,
+    RouteSetting,
 )
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
@@ -127,7 +128,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(module, "RESOLV_CONF", tmp_path / "resolv.conf")
+    monkeypatch.setattr(resolvers, "RESOLV_CONFS", ())
     monkeypatch.setattr(module, "LOCK_PAUSE", 0.0)
     made = World(tmp_path)
     monkeypatch.setattr("wg_dynamic.helper.qualify.open_control", lambda _: made.wireguard)
@@ -294,7 +295,7 @@ def test_what_the_policy_refuses_is_not_set(world: World) -> None:
 
 
 def test_what_the_administrator_accepts_is_set(world: World) -> None:
-    world.settings = ClientSettings("wg0", (parse_prefix("8.0.0.0/8"),))
+    world.settings = ClientSettings("wg0", Acceptance((parse_prefix("8.0.0.0/8"),)))
     world.open()
     lan = AddressSetting(parse_prefix("8.8.8.8"), parse_prefix("8.8.8.0/24"), 60, 60)
     assert world.apply(lan) == Applied(())
@@ -460,6 +461,40 @@ def test_what_happens_elsewhere_is_none_of_its_business(world: World) -> None:
     world.interfaces.remove_link(eth0)
     world.interfaces.error = AssertionError("it need not look")
     assert world.deliver()
+
+
+def test_a_network_that_the_machine_joins_later_is_held_against_the_lease(world: World) -> None:
+    world.open()
+    world.apply(*LEASE)
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.add_route(Route(LEASE[0].network, eth0, metric=100, protocol=2))
+    assert world.deliver()
+    assert world.helper.deadline == world.clock.now()
+    world.helper.on_time(world.channel)
+    (applied,) = world.channel.take()
+    assert isinstance(applied, Applied)
+    assert [one.address for one in applied.refused] == [LEASE[0].address]
+    assert "10.44.0.7/32" not in world.addresses()
+    world.interfaces.remove_route(Route(LEASE[0].network, eth0, protocol=2))
+    world.deliver()
+    world.helper.on_time(None)
+    assert "10.44.0.7/32" in world.addresses()
+
+
+def test_what_is_pushed_is_set_and_in_the_status(world: World) -> None:
+    world.open()
+    routes = (
+        RouteSetting(parse_prefix("10.9.0.0/16")),
+        RouteSetting(parse_prefix("8.0.0.0/8")),
+    )
+    world.helper.answer(ApplyLease(LEASE, routes, mtu=1380), world.channel)
+    assert "10.9.0.0/16" in world.routes()
+    assert world.helper.lease_status.mtu == 1380
+    assert [what for what, _ in world.helper.lease_status.refused] == ["route 8.0.0.0/8"]
+    shown = world.status()["set"]
+    assert "10.9.0.0/16" in shown["routes"]
+    assert shown["mtu"] == 1380
+    assert shown["not_taken"][0].startswith("route 8.0.0.0/8: 8.0.0.0/8 is neither private")
 
 
 def test_after_lost_events_it_looks(world: World) -> None:
@@ -676,8 +711,8 @@ def test_the_status_follows_what_happens(world: World) -> None:
         "routes": {"10.44.0.0/24", "fd00:44::/64", "fe80::/128"},
         "allowed_ips": {"10.44.0.0/24", "fd00:44::/64"},
     }
-    world.helper.more.append(lambda: {"mtu": 1380})
-    assert world.status()["set"]["mtu"] == 1380
+    world.helper.more.append(lambda: {"table": 51820})
+    assert world.status()["set"]["table"] == 51820
     world.interfaces.set_up(world.link.ifindex, up=False)
     world.deliver()
     assert world.status()["up"] is False
@@ -698,22 +733,6 @@ def test_a_lease_that_cannot_be_set_is_the_last_error(world: World) -> None:
     world.wireguard.error = WireGuardError("no answer")
     world.apply(*LEASE)
     assert world.status()["error"] == "cannot set the lease: no answer"
-
-
-# --- resolv.conf -----------------------------------------------------------------------------
-
-
-def test_name_servers_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "resolv.conf"
-    assert read_name_servers(path) == ()
-    path.write_bytes(
-        b"# nameserver 192.0.2.9\nsearch example\nnameserver\nnameserver 192.0.2.1\n"
-        b"nameserver  fe80::1%eth0 # router\nnameserver caf\xe9\nnameserver 2001:db8::1"
-    )
-    expected = ("192.0.2.1", "fe80::1", "2001:db8::1")
-    assert read_name_servers(path) == tuple(map(parse_address, expected))
-    with suppress(OSError):
-        assert read_name_servers(tmp_path) == ()
 
 
 def test_a_ledger_that_takes_nothing_stops_no_reconnection(

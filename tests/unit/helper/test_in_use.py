@@ -31,7 +31,6 @@ AROUND = Surroundings(
     server_key=b"h" * 32,
     ours=frozenset(),
     name_servers=(parse_address("fd00::53"),),
-    accepted=(),
 )
 
 

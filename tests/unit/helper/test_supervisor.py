@@ -127,6 +127,7 @@ class FakeRole:
         self.error: Exception | None = None
         self.start_error: Exception | None = None
         self.stays = True
+        self.deadline: float | None = None
 
     def start_message(self) -> tuple[object, socket.socket | None]:
         if self.start_error is not None:
@@ -150,6 +151,13 @@ class FakeRole:
             channel.send(LinkState(up=True))
         self.got.append(event)
         return self.stays
+
+    def on_time(self, channel: Channel | None) -> None:
+        self.got.append(("on time", channel))
+        self.deadline = None
+        if channel is None:
+            msg = "nobody is there"
+            raise ChannelError(msg)
 
 
 class World:
@@ -547,3 +555,31 @@ def test_after_an_interface_was_made_anew_no_reason_ends_the_daemon(
     assert world.role.got == []
     assert len(world.processes) == FAILED_STARTS + 2
     world.close()
+
+
+# --- the role's deadline -------------------------------------------------------------------------
+
+
+def test_a_role_is_called_when_its_deadline_has_come(world: World) -> None:
+    def later() -> None:
+        world.clock.time = 1007.0
+        world.events.put([])
+
+    def wish() -> None:
+        world.role.deadline = 1007.0
+        world.events.put([])
+
+    world.clock.time = 1000.0
+    world.run(wish, lambda: world.events.put([]), later, world.stop, world.die)
+    assert [got for got in world.role.got if isinstance(got, tuple)] != []
+    assert 7.0 in world.waits
+
+
+def test_a_role_that_finds_nobody_to_tell_is_no_end(world: World) -> None:
+    def lose_it() -> None:
+        world.supervisor._end_process()
+        world.role.deadline = 0.0
+        world.events.put([])
+
+    world.run(lose_it, world.stop)
+    assert ("on time", None) in world.role.got

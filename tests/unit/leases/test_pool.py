@@ -6,6 +6,7 @@ from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.pool import (
     Pool,
     is_leasable,
+    is_unicast,
     parse_pool,
     why_unreachable,
 )
@@ -145,3 +146,13 @@ def test_an_address_is_leased_by_the_pool_that_has_it_among_those_to_lease() -> 
 )
 def test_nothing_is_reached_where_all_of_a_network_is_nobodys(text: str, reason: str) -> None:
     assert why_unreachable(parse_prefix(text)) == reason
+
+
+@pytest.mark.parametrize(
+    ("network", "unicast"),
+    [("8.0.0.0/7", True), ("128.0.0.0/2", False), ("0.0.0.0/0", False), ("fe80::/9", False)],
+)
+def test_a_network_that_holds_what_is_nobodys_is_not_unicast(
+    network: str, *, unicast: bool
+) -> None:
+    assert is_unicast(parse_prefix(network)) is unicast

@@ -60,10 +60,13 @@ from wg_dynamic.privsep.requests import (
     Peers,
     Progress,
     Refusal,
+    Refused,
     Report,
+    RouteSetting,
     ServerStart,
     Status,
     TermsPart,
+    is_domain,
 )
 from wg_dynamic.wireguard.key import peer_label
 
@@ -162,6 +165,70 @@ def test_the_number_of_addresses_is_bounded_and_fits() -> None:
     assert size(CLIENT_REQUESTS, most) <= MAX_MESSAGE_SIZE
     with pytest.raises(ValueError, match="more than 16 addresses"):
         ApplyLease((setting,) * (MAX_ADDRESSES + 1))
+
+
+def test_all_that_a_server_may_push_fits() -> None:
+    setting = AddressSetting(LONGEST, LONGEST, 1, 1)
+    most = ApplyLease(
+        (setting,) * MAX_ADDRESSES,
+        (RouteSetting(LONGEST, MAX_METRIC),) * MAX_ROUTES,
+        MAX_METRIC,
+        (bytes(16),) * MAX_DNS_SERVERS,
+        (LONG_NAME,) * MAX_DNS_SEARCH,
+        MAX_MTU,
+    )
+    assert size(CLIENT_REQUESTS, most) <= MAX_MESSAGE_SIZE
+
+
+LONG_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: ApplyLease((), (RouteSetting(LONGEST),) * 257), "more than 256 routes"),
+        (lambda: ApplyLease((), more_routes=-1), "-1 more routes"),
+        (lambda: ApplyLease((), name_servers=(bytes(4),) * 9), "more than 8 name servers"),
+        (lambda: ApplyLease((), name_servers=(bytes(5),)), "address of 5 bytes"),
+        (lambda: ApplyLease((), search=("a",) * 17), "more than 16 search domains"),
+        (lambda: ApplyLease((), search=("-a",)), "is no domain name"),
+        (lambda: ApplyLease((), mtu=-1), "MTU -1"),
+        (lambda: ApplyLease((), mtu=65536), "MTU 65536"),
+        (lambda: RouteSetting(parse_prefix("10.0.0.1/8")), "has host bits set"),
+        (lambda: RouteSetting(LONGEST, -1), "metric -1"),
+        (lambda: RouteSetting(LONGEST, 1 << 32), "metric 4294967296"),
+        (lambda: Refused("MTU 1", "x" * 151), "more than 150 characters"),
+    ],
+)
+def test_what_is_pushed_is_bounded(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("example.org", True),
+        ("a", True),
+        ("x-1.example", True),
+        (LONG_NAME, True),
+        (LONG_NAME + "d", False),
+        ("a" * 64, False),
+        ("", False),
+        ("a..b", False),
+        ("example.org.", False),
+        ("-x.example", False),
+        ("x-.example", False),
+        ("Example", False),
+        ("a b", False),
+        ("a\nnameserver 192.0.2.1", False),
+        ("a\n", False),
+        ("_tcp", False),
+        ("caf\u00e9", False),
+    ],
+)
+def test_a_domain_name_can_mean_nothing_else(name: str, *, good: bool) -> None:
+    assert is_domain(name) is good
 
 
 POOL = PoolTerms(parse_pool("10.44.0.0/24"))

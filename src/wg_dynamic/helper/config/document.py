@@ -55,6 +55,8 @@ _DEEP: Final = re.compile(
 )
 """A key of so many names: tomllib takes memory and time by the square of their number.
 Domain names have 127 labels at the most."""
+CLIENT: Final = "client"
+"""The one table of a client's document (helper/config/client.py)."""
 _MAX_PROBLEMS: Final = 30
 """Problems that one error tells; who has more, has another problem."""
 
@@ -223,6 +225,13 @@ class _Table:
         """A table inside this one."""
         return _Table(values, self._problems, f"{self._place}{place}")
 
+    def refuse(self, text: str, *keys: str) -> None:
+        """Complain about these keys if they are there; without keys, about all not yet taken."""
+        for key in self._values:
+            if key in keys or (not keys and key not in self._known):
+                self.complain(f"{shown(key)} {text}")
+                self._known.append(key)
+
     def finish(self) -> None:
         """Complain about what was not taken."""
         for key in self._values:
@@ -250,6 +259,16 @@ def parse_config(text: str, source: str) -> ServerConfig:
     Raises:
         UsageError: it is no TOML, or has unknown keys or wrong values: all of them are told.
     """
+    problems = Problems(source)
+    table = open_document(text, source, problems)
+    table.refuse("is for wg-dynamic-client, expected the keys of a server alone", CLIENT)
+    config = _read_config(table, source)
+    problems.raise_any()
+    return config
+
+
+def open_document(text: str, source: str, problems: Problems) -> _Table:
+    """A document whose keys are to be taken. Raises UsageError when it is no TOML."""
     deep = _DEEP.search(text)
     if deep:
         line = text.count("\n", 0, deep.start()) + 1
@@ -260,10 +279,7 @@ def parse_config(text: str, source: str) -> ServerConfig:
     except (ValueError, RecursionError) as error:  # besides its own: numbers and lists too long
         msg = f"{source}: not understood as TOML: {shortened(error)}"
         raise UsageError(msg) from error
-    problems = Problems(source)
-    config = _read_config(_Table(document, problems), source)
-    problems.raise_any()
-    return config
+    return _Table(document, problems)
 
 
 def _read_config(table: _Table, source: str) -> ServerConfig:

@@ -7,10 +7,13 @@ written by anybody else.
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wg_dynamic.errors import UsageError
-from wg_dynamic.helper.config.document import ServerConfig, parse_config
+from wg_dynamic.helper.policy import DEFAULT_ACCEPTANCE, Acceptance
+
+if TYPE_CHECKING:
+    from wg_dynamic.helper.config.document import ServerConfig
 
 CONFIG_ROOT: Final = Path("/etc/wg-dynamic")
 MAX_SIZE: Final = 16 << 20
@@ -26,16 +29,35 @@ def default_path(interface: str) -> Path | None:
     return None if "/" in interface else CONFIG_ROOT / f"{interface}.toml"
 
 
-def load_config(path: Path | None, interface: str) -> ServerConfig:
+def find_config(path: Path | None, interface: str) -> Path | None:
+    """The file to read: `path`, or the interface's own if there is one."""
+    chosen = path or default_path(interface)
+    if chosen is None or (path is None and not os.path.lexists(chosen)):
+        return None
+    return chosen
+
+
+def load_config(path: Path | None, interface: str) -> "ServerConfig":
     """Read `path`, which then has to exist; without one, the interface's own file if it exists.
 
     Raises:
         UsageError: it cannot be read, others may write to it, or what it says is wrong.
     """
-    chosen = path or default_path(interface)
-    if chosen is None or (path is None and not os.path.lexists(chosen)):
-        return ServerConfig()
-    return parse_config(read_safely(chosen), str(chosen))
+    # A client without a file has no use for a parser of TOML.
+    from wg_dynamic.helper.config.document import ServerConfig, parse_config  # noqa: PLC0415
+
+    chosen = find_config(path, interface)
+    return parse_config(read_safely(chosen), str(chosen)) if chosen else ServerConfig()
+
+
+def load_client_config(interface: str) -> Acceptance:
+    """What the interface's own file says of a client, if it exists. Raises UsageError likewise."""
+    chosen = find_config(None, interface)
+    if chosen is None:
+        return DEFAULT_ACCEPTANCE
+    from wg_dynamic.helper.config.client import parse_client_config  # noqa: PLC0415
+
+    return parse_client_config(read_safely(chosen), str(chosen))
 
 
 def read_safely(path: Path) -> str:

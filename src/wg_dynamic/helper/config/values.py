@@ -199,3 +199,33 @@ def read_key(value: object) -> bytes:
         msg = f"text of {len(text)} characters, expected a public key: 44 characters of base64"
         msg += " that mean 32 bytes, as printed by 'wg show'"
         raise ValueError(msg) from None
+
+
+def parse_network(text: str) -> Prefix:
+    """A network that is to be trusted with something. Raises ValueError.
+
+    Not 0.0.0.0/0 or ::/0, which say as much as no limit at all.
+    """
+    prefix = parse_prefix(text)
+    if prefix.network() != prefix or prefix.length == 0:
+        msg = "expected a network as in 192.0.2.0/24, not the whole Internet"
+        raise ValueError(msg)
+    return prefix
+
+
+def read_network(value: object) -> Prefix:
+    """As `parse_network`."""
+    text = read_text(value)
+    try:
+        return parse_network(text)
+    except ValueError as error:
+        msg = f"{shown(text)}: {shortened(error)}"
+        raise ValueError(msg) from None
+
+
+def read_flag(value: object) -> bool:
+    """A truth value."""
+    if not isinstance(value, bool):
+        msg = f"{shown(value)}, expected true or false"
+        raise ValueError(msg)
+    return value

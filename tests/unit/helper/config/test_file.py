@@ -1,6 +1,8 @@
 """Which files are read and which refused; owners are played, so that nobody need be root."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,13 @@ import pytest
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config import file as module
 from wg_dynamic.helper.config.document import ServerConfig
-from wg_dynamic.helper.config.file import default_path, load_config, read_safely
+from wg_dynamic.helper.config.file import (
+    default_path,
+    load_client_config,
+    load_config,
+    read_safely,
+)
+from wg_dynamic.helper.policy import Acceptance
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +79,29 @@ def test_one_that_is_named_has_to_exist(path: Path, etc: Path) -> None:
         load_config(other, "wg0")
     other.write_text("lease_time = '2m'")
     assert load_config(other, "wg0").lease_time == 120
+
+
+def test_a_client_has_its_table_there(path: Path) -> None:
+    path.write_text("[client]\naccept-default-route = true\n")
+    assert load_client_config("wg0") == Acceptance(default_route=True)
+    assert load_client_config("wg1") == Acceptance()
+    with pytest.raises(UsageError, match="'client' is for wg-dynamic-client"):
+        load_config(None, "wg0")
+    path.write_text("lease_time = 60\n")
+    with pytest.raises(UsageError, match="'lease_time' is for wg-dynamic-server"):
+        load_client_config("wg0")
+    path.chmod(0o666)
+    with pytest.raises(UsageError, match="may be written by others than root"):
+        load_client_config("wg0")
+
+
+def test_a_client_without_a_file_needs_no_parser() -> None:
+    code = (
+        "import sys; from wg_dynamic.cli import client;"
+        " client.load_client_config('no-such-interface'); print('tomllib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_link_to_nowhere_is_not_taken_for_no_file(etc: Path) -> None:
