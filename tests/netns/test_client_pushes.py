@@ -205,3 +205,37 @@ def test_the_server_s_file_decides_what_its_clients_have(lab: Lab, database: Pat
     assert mtu(member) == 1420
     assert client.run("--stop").returncode == 0
     assert snapshot(host) == before
+
+
+def test_a_default_route_is_set_when_asked_for_and_undone(lab: Lab) -> None:
+    star = make_star(lab, addrgenmode="none", route=False)
+    make_hub(star)
+    star.hub.host.ip("address add 198.51.100.1/32 dev lo")
+    member = star.clients[0]
+    host, client, before = member.host, Client(member), snapshot(member.host)
+    with scripted_server(star.hub, LEASE, routes("0.0.0.0/0", "::/0", "10.9.0.0/16")):
+        client.start("route ::/0 is not taken: a default route is taken with --accept-default")
+        assert not host.ping("198.51.100.1", timeout=1)
+        client.stop()
+        assert snapshot(host) == before
+        client.arguments = ["--accept-default-route"]
+        client.start("leased")
+        wait_until(lambda: host.ping("198.51.100.1", timeout=1), what="all traffic")
+        assert host.ping("10.9.0.1")
+        assert host.ping(star.hub.host.address), "the tunnel does not swallow itself"
+        allowed = member.interface.allowed_ips()[star.hub.interface.keys.public]
+        assert {"0.0.0.0/0", "::/0"} <= allowed
+        client.kill()
+        assert client.run("--stop").returncode == 0
+        assert snapshot(host) == before
+        assert host.run(["nft", "list", "tables"]).stdout == ""
+        client.start("leased")
+        wait_until(lambda: host.ping("198.51.100.1", timeout=1), what="all traffic")
+        runtime, rules = client.runtime, host.run(["ip", "rule"]).stdout
+        member.interface.delete()
+        assert client.program.wait(5.0) == 0
+        assert host.run(["ip", "rule"]).stdout != rules
+        assert "51820" not in host.run(["ip", "rule"]).stdout
+        assert host.run(["nft", "list", "tables"]).stdout == ""
+        assert not runtime.exists()
+        assert "ERROR" not in client.program.output()

@@ -29,6 +29,7 @@ from wg_dynamic.helper.client import (
 from wg_dynamic.helper.config.file import load_client_config
 from wg_dynamic.helper.config.values import parse_network
 from wg_dynamic.helper.control_socket import ask_status
+from wg_dynamic.helper.leftovers import undo_what_is_left_of_gone
 from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.helper.qualify import find_interface
 from wg_dynamic.helper.supervisor import stop_signals
@@ -103,6 +104,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NETWORK",
         help="take name servers inside NETWORK, and search domains with them; may be repeated",
     )
+    parser.add_argument(
+        "--accept-default-route",
+        action="store_true",
+        help="take a default route: all traffic goes through the tunnel, as with wg-quick",
+    )
     add_daemon_options(parser)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
@@ -150,6 +156,7 @@ def _keep(
     interfaces = RtnetlinkControl()
     events = interfaces.events()  # before the first look: nothing is missed in between
     signals = stop_signals()
+    undo_what_is_left_of_gone(interfaces, ROLE)
     opened = open_interface(settings, interfaces)
     helper, supervisor = supervise(
         opened,
@@ -186,6 +193,7 @@ def _accepts(arguments: argparse.Namespace) -> Acceptance:
         accepts,
         routes=(*accepts.routes, *arguments.accept_routes),
         dns=(*accepts.dns, *arguments.accept_dns),
+        default_route=accepts.default_route or arguments.accept_default_route,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
-from wg_dynamic.helper.judgement import Taken, named_route, named_server
+from wg_dynamic.helper.judgement import Taken
 from wg_dynamic.helper.link_mtu import LinkMtu
 from wg_dynamic.helper.qualify import SERVER_PREFIX
 from wg_dynamic.helper.tunnel_routes import TunnelRoutes
@@ -29,31 +29,19 @@ _LOG = logging.getLogger(__name__)
 class Further(Protocol):
     """Something more that a lease may bring; has a ledger of its own kinds.
 
-    The seam for what lives outside the interface: a default route (helper/default_route.py), then
-    name servers (helper/name_service.py). Set after addresses and routes, in their order, with
-    every lease; undone before them, in the reverse order. What is refused is called as
-    in helper/judgement.py.
+    What lives outside the interface: a default route, then name servers (helper/further.py). Set
+    after addresses and routes, in their order, with every lease; undone before them, in the
+    reverse order. What is refused is called as in helper/judgement.py.
     """
 
     def apply(self, taken: Taken) -> tuple[Refused, ...]:
         """Let exactly this be so; what could not be set, and why. Raises nothing."""
 
-    def undo(self) -> None:
-        """Undo what was set, also by a helper that was killed. Raises nothing."""
+    def undo(self, *, gone: bool = False) -> None:
+        """Undo what was set, also by a helper that was killed. Raises nothing.
 
-
-class NotOffered:
-    """Stands where nothing can be set: says so, if a lease brings some."""
-
-    def apply(self, taken: Taken) -> tuple[Refused, ...]:
-        """See Further."""
-        reason = "this version cannot set it"
-        names = [Refused(named_server(one), reason) for one in taken.name_servers]
-        ways = [Refused(named_route(one.network), reason) for one in taken.default_routes]
-        return (*ways, *names)
-
-    def undo(self) -> None:
-        """See Further."""
+        `gone`: the interface is, and what hung on it.
+        """
 
 
 class AppliedLease:
@@ -65,7 +53,7 @@ class AppliedLease:
         interfaces: InterfaceControl,
         wireguard: WireGuardControl,
         ledger: Ledger,
-        further: Sequence[Further] = (NotOffered(),),
+        further: Sequence[Further] = (),
     ) -> None:
         self._further = further
         self._link = link
@@ -153,7 +141,7 @@ class AppliedLease:
     def forget(self) -> None:
         """The interface is gone, and everything on it; what lay outside it is not."""
         for each in reversed(self._further):
-            each.undo()
+            each.undo(gone=True)
         for kind in (ALLOWED_IP, ADDRESS, ROUTE):
             self._ledger.remove(*self._ledger.entries(kind))
         self._ledger.remove(*self._ledger.settings(MTU))

@@ -16,6 +16,7 @@ from wg_dynamic.address import (
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.control_socket import ask_status
+from wg_dynamic.helper.further import further_of
 from wg_dynamic.helper.lease_keeper import LeaseKeeper, LeaseStatus
 from wg_dynamic.helper.policy import DEFAULT_ACCEPTANCE, Acceptance
 from wg_dynamic.helper.qualify import (
@@ -144,7 +145,13 @@ class ClientHelper:
         self._link_local = opened.link_local
         self._wireguard = opened.wireguard
         self._ledger = Ledger(opened.runtime.ledger)
-        self._lease = AppliedLease(opened.link, interfaces, opened.wireguard, self._ledger)
+        self._lease = AppliedLease(
+            opened.link,
+            interfaces,
+            opened.wireguard,
+            self._ledger,
+            further_of(opened.link, interfaces, opened.wireguard, self._ledger),
+        )
         self._up = opened.link.up
         self._repaired = False
         self._trouble = ""
@@ -439,7 +446,8 @@ def undo_leftovers(name: str, interfaces: InterfaceControl, runtime: RuntimeDire
     link, wireguard = find_wireguard(interfaces, name)
     ledger = Ledger(runtime.ledger)
     left = len(ledger) > 0
-    AppliedLease(link, interfaces, wireguard, ledger).undo_all()
+    further = further_of(link, interfaces, wireguard, ledger)
+    AppliedLease(link, interfaces, wireguard, ledger, further).undo_all()
     ledger.close()
     wireguard.close()
     return left

@@ -13,7 +13,7 @@ from wg_dynamic.helper.default_route import undo_default_route
 from wg_dynamic.helper.name_service import undo_name_service
 from wg_dynamic.netlink.control import InterfaceControl
 from wg_dynamic.netlink.errors import InterfaceNotFoundError
-from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Ledger
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, ROUTE, Ledger
 from wg_dynamic.system.runtime import RUNTIME_ROOT, RuntimeDirectory, namespace_key
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def _undo(ifindex: int, interfaces: InterfaceControl, role: str, root: Path) -> 
             undo_default_route(ifindex, interfaces, ledger)
             for kind in (ALLOWED_IP, ADDRESS, ROUTE):
                 ledger.remove(*ledger.entries(kind))
+            ledger.remove(*ledger.settings(MTU))
             ledger.close()
         finally:
             runtime.release()

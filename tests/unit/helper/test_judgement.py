@@ -165,3 +165,15 @@ def test_refusals_are_answered_as_they_are() -> None:
     refused = (RefusedAddress(PUBLIC.address, "no"),)
     others = (Refused("MTU 576", "no"),)
     assert Judgement(Taken(), refused, others).answer() == Applied(refused, others)
+
+
+def test_what_could_not_be_set_after_all_is_not_taken() -> None:
+    server2 = parse_address("10.44.0.54")
+    taken = Taken((IPV4,), (), routes("0.0.0.0/0", "::/0"), (SERVER, server2), ("example.org",))
+    judgement = Judgement(taken)
+    assert judgement.without(()) == judgement
+    refused = (Refused("route ::/0", "no"), Refused("name server 10.44.0.53", "no"))
+    less = judgement.without(refused)
+    assert less.taken == Taken((IPV4,), (), routes("0.0.0.0/0"), (server2,), ("example.org",))
+    assert less.others == refused
+    assert less.without((Refused("name server 10.44.0.54", "no"),)).taken.search == ()

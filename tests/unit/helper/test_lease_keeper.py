@@ -59,7 +59,8 @@ class FakeResolver:
             return (Refused("name server 10.44.0.53", self.reason),)
         return ()
 
-    def undo(self) -> None:
+    def undo(self, *, gone: bool = False) -> None:
+        assert not gone
         self.taken = Taken()
 
 
