@@ -39,6 +39,7 @@ from wg_dynamic.privsep.requests import (
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import RateLimit
 from wg_dynamic.system.notify import notify
 from wg_dynamic.wireguard.control import WireGuardControl
 
@@ -52,6 +53,8 @@ PAUSE_MAX = 10.0
 """Seconds: and yet it comes after so many."""
 TOLD_AT_A_TIME = 8
 """Refusals, or routes, of one lease that are logged; of the rest, how many."""
+LINES = 60
+"""Lines a minute that the network process, taken over or not, can make us write."""
 TOLD = 1000
 """Refusals that are remembered as told."""
 
@@ -109,6 +112,7 @@ class LeaseKeeper:
         """Of the peer that the lease was set for."""
         self.trouble = ""
         """Why the lease could not be set as a whole."""
+        self._lines = RateLimit(clock.now, count=LINES)
         self._told: set[tuple[str, str]] = set()
         self._next_look = 0.0
         self.deadline: float | None = None
@@ -158,7 +162,7 @@ class LeaseKeeper:
 
     def _fail(self, error: WgDynamicError) -> Applied:
         if str(error) != self.trouble:
-            _LOG.error("cannot set the lease: %s", error)
+            self._log(logging.ERROR, f"cannot set the lease: {error}")
         self.trouble = str(error)
         reason = str(error)[:MAX_WHY]
         return Applied(
@@ -221,17 +225,18 @@ class LeaseKeeper:
             time = now.taken.addresses[0].valid_time
             text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
             if listed != was:
-                _LOG.info(text)
+                self._log(logging.INFO, text)
             self._verdict.give(0, text)
             notify(f"STATUS={text}")
         elif now.addresses:
             reason = now.addresses[0].reason
             self._verdict.give(0, f"{name}: the lease was refused here: {reason}; going on trying")
         if was and not listed:
-            _LOG.info("%s: no lease any more", name)
+            self._log(logging.INFO, f"{name}: no lease any more")
         pushed = _in_words(now.taken)
         if pushed != _in_words(before.taken):
-            _LOG.info("%s: %s", name, pushed or "nothing besides the addresses any more")
+            text = pushed or "nothing besides the addresses any more"
+            self._log(logging.INFO, f"{name}: {text}")
 
     def _tell_refusals(self, judgement: Judgement) -> None:
         """Each once, not with every renewal; a server that makes up new ones fills no log."""
@@ -240,9 +245,14 @@ class LeaseKeeper:
             self._told = set(judgement.reasons().items())
         self._told.update(news)
         for what, reason in news[:TOLD_AT_A_TIME]:
-            _LOG.warning("%s is not taken: %s", what, reason)
+            self._log(logging.WARNING, f"{what} is not taken: {reason}")
         if len(news) > TOLD_AT_A_TIME:
-            _LOG.warning("%d more are not taken either", len(news) - TOLD_AT_A_TIME)
+            more = len(news) - TOLD_AT_A_TIME
+            self._log(logging.WARNING, f"{more} more are not taken either")
+
+    def _log(self, level: int, text: str) -> None:
+        if self._lines.allow():
+            _LOG.log(level, "%s", text)
 
     @property
     def addresses(self) -> tuple[AddressSetting, ...]:

@@ -180,10 +180,20 @@ def test_a_server_that_makes_up_routes_fills_no_log(
             for n in range(start, start + 200)
         )
         caplog.clear()
+        world.clock.pass_time(60)
         world.keeper.apply(ApplyLease((IPV4,), many))
         assert caplog.text.count("is not taken") == 8
         assert "192 more are not taken either" in caplog.text
         assert len(world.keeper._told) <= 1000
+
+
+def test_a_network_process_gone_mad_fills_no_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        world.keeper.apply(LEASE)
+        world.keeper.apply(ApplyLease(()))
+    assert len(caplog.records) == 60
 
 
 def test_a_lease_that_is_refused_as_a_whole_is_said_to_who_waits(world: World) -> None:
