@@ -1,13 +1,14 @@
 """Run a command as root on a kernel of its own, with WireGuard, on any machine with QEMU.
 
     python -m tools.guest --kernel 6.1 -- .venv/bin/python -m pytest -m netns tests/netns
-    python -m tools.guest --kernel newest --systemd -- systemctl status
+    python -m tools.guest --kernel newest --systemd --package udev -- systemctl status
     python -m tools.guest --prepare
 
 The guest is a Debian kernel under QEMU's own emulation of a processor: neither KVM nor an image
 of a disk is needed. The machine's root file system is the guest's, read-only below an overlay
 in memory: every file is there under the same path, and what the command writes is gone afterwards,
-but below the directories that --rw names. The guest has no network but `lo`.
+but below the directories that --rw names. --package adds packages of Debian that the machine does
+not have, for the guest alone (tools/guest_packages.py). The guest has no network but `lo`.
 
 The command's output is passed on while it runs, stdout and stderr apart, and its exit status is
 that of this program. It arrives by a line that the guest's init writes when the command has ended,
@@ -35,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tools import guest_boot, guest_kernels
+from tools import guest_boot, guest_kernels, guest_packages
 from tools.guest_boot import Job
 from tools.guest_kernels import KernelError
 from tools.guest_machine import PORTS, qemu, uml
@@ -201,6 +202,7 @@ def _boot(options: argparse.Namespace, directory: Path) -> Outcome:
         environment(options.env, kernel),
         shares,
         systemd=options.systemd,
+        packages=guest_packages.find(options.package),
     )
     ours, theirs = {}, {}
     for name in PORTS:
@@ -270,6 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory", type=int, default=1536, metavar="MB", help="the guest's memory (1536)")
     add("--env", action="append", default=[], metavar="NAME[=VALUE]", help="pass on a variable")
     add("--rw", type=Path, action="append", default=[], metavar="DIR", help="may be written to")
+    add("--package", action="append", default=[], metavar="NAME", help="of Debian, for the guest")
     add("-v", "--verbose", action="store_true", help="show the console and the time always")
     add("command", nargs="*", metavar="COMMAND", help="after --")
     return parser

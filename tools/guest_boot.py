@@ -38,6 +38,8 @@ class Job:
     """Directories in which the guest writes to the machine's files."""
     systemd: bool = False
     """Whether systemd is PID 1 and the command one of its units."""
+    packages: Sequence[Path] = ()
+    """Archives to unpack over the machine's files (tools/guest_packages.py)."""
 
 
 def scripts(job: Job, kernel: Kernel | None) -> dict[str, bytes]:
@@ -119,7 +121,9 @@ def _settings(job: Job, kernel: Kernel | None) -> str:
         f'mount -t 9p -o ro,{_9P},cache=loose,access=any machine "$1"',
         "}",
     ]
-    lines += ["mount_shares() {", ":"]
+    lines += ["unpack_packages() {", ":"]
+    lines += [f"tar -xf {shlex.quote(f'.{archive}')}" for archive in job.packages]
+    lines += ["}", "mount_shares() {", ":"]
     for number, directory in enumerate(job.shares):
         place = shlex.quote(f".{directory}")
         lines.append(f"mkdir -p {place}")

@@ -10,7 +10,7 @@ set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 here=${0%/*}
 # shellcheck source=/dev/null
-. "$here/settings" # release, modules, systemd, share…
+. "$here/settings" # release, modules, systemd, functions
 
 if [ -e "$here/modules" ]; then
     /bin/busybox --install -s /bin
@@ -45,6 +45,7 @@ ln -s /proc/self/fd/2 dev/stderr
 mkdir -m 1777 run/lock
 mkdir -p run/guest/ports
 
+unpack_packages
 mount_shares # over the overlay: what is written there comes back
 
 if [ -n "$modules" ]; then
@@ -75,6 +76,10 @@ if [ -n "$systemd" ]; then
     rm -f .dockerenv
     mkdir -p etc/tmpfiles.d run/systemd/system
     ln -sf /dev/null etc/tmpfiles.d/tmp.conf
+    # With udev: rules for the guest's hundred consoles would take it twenty seconds. Devices that
+    # are made later, such as wg0, have theirs.
+    ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
+    ln -sf /dev/null etc/systemd/system/systemd-hwdb-update.service
     [ -s etc/machine-id ] || echo 77670000000000000000000000000000 >etc/machine-id
     cat >run/systemd/system/guest.service <<'UNIT'
 [Unit]

@@ -20,12 +20,22 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NAMES", "Kernel", "KernelError", "busybox", "find", "prepare"]
+__all__ = [
+    "NAMES",
+    "Apt",
+    "Kernel",
+    "KernelError",
+    "busybox",
+    "find",
+    "locked_cache",
+    "prepare",
+    "run",
+]
 
 NAMES: Final = ("6.1", "newest")
 
@@ -60,7 +70,7 @@ def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 def find(name: str) -> Kernel:
     """The kernel of this name, fetched if the cache has none; `prepare` looks for a newer one."""
-    with _locked() as cache:
+    with locked_cache() as cache:
         if not (cache / name).exists():
             _fetch_kernels(cache, [name])
         return _read(cache / name)
@@ -68,10 +78,10 @@ def find(name: str) -> Kernel:
 
 def busybox() -> Path:
     """A busybox that needs no library, for the time before the root file system is there."""
-    with _locked() as cache:
+    with locked_cache() as cache:
         program = cache / _BUSYBOX_PACKAGE / "bin/busybox"
         if not program.exists():
-            apt = _Apt(cache / "apt")
+            apt = Apt(cache / "apt")
             apt.update()
             _unpack(apt, _BUSYBOX_PACKAGE, cache / _BUSYBOX_PACKAGE)
         return program
@@ -79,7 +89,7 @@ def busybox() -> Path:
 
 def prepare() -> list[Kernel]:
     """Fetch what all guests need, and newer kernels if there are any."""
-    with _locked() as cache:
+    with locked_cache() as cache:
         _fetch_kernels(cache, NAMES)
         kernels = [_read(cache / name) for name in NAMES]
     busybox()
@@ -145,7 +155,7 @@ def vmlinux(image: bytes) -> bytes | None:
     return None
 
 
-class _Apt:
+class Apt:
     """apt with sources and lists of its own below `directory`."""
 
     def __init__(self, directory: Path) -> None:
@@ -165,7 +175,7 @@ class _Apt:
 
     def update(self) -> None:
         """Fetch the lists. A suite that is not to be had is passed over: others may do."""
-        targets = _run(["apt-get", "indextargets", "--format", _TARGET, "Created-By: Packages"])
+        targets = run(["apt-get", "indextargets", "--format", _TARGET, "Created-By: Packages"])
         self._sources.write_text(debian_sources(targets.splitlines(), _codename()))
         with contextlib.suppress(KernelError):
             self._run("apt-get", "-qq", "update")
@@ -180,12 +190,17 @@ class _Apt:
         (file,) = directory.glob("*.deb")
         return file
 
+    def installation(self, packages: Sequence[str]) -> str:
+        """What `apt-get --simulate install` says that it would do on this machine."""
+        quiet = ("--simulate", "--no-install-recommends")
+        return self._run("apt-get", "-qq", *quiet, "install", *packages)
+
     def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> str:
-        return _run([program, *self._options, *arguments], cwd)
+        return run([program, *self._options, *arguments], cwd)
 
 
 def _fetch_kernels(cache: Path, names: Iterable[str]) -> None:
-    apt = _Apt(cache / "apt")
+    apt = Apt(cache / "apt")
     apt.update()
     images = apt.images()
     for name in names:
@@ -205,13 +220,13 @@ def _is_newer(version: str, other: str) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def _unpack(apt: _Apt, package: str, directory: Path) -> None:
+def _unpack(apt: Apt, package: str, directory: Path) -> None:
     """Put the files of a package into `directory`, which is there whole or not at all."""
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         files = Path(scratch) / "files"
-        _run(["dpkg-deb", "-x", str(apt.download(package, Path(scratch))), str(files)])
+        run(["dpkg-deb", "-x", str(apt.download(package, Path(scratch))), str(files)])
         for modules in _module_directories(files):
-            _run(["/sbin/depmod", "-b", str(modules.parents[2]), modules.name])
+            run(["/sbin/depmod", "-b", str(modules.parents[2]), modules.name])
             _unpack_image(files / f"boot/vmlinuz-{modules.name}")
         files.rename(directory)
 
@@ -243,8 +258,8 @@ def _codename() -> str:
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[Path]:
-    """The cache, for us alone: two at once would fetch the same."""
+def locked_cache() -> Iterator[Path]:
+    """The cache of kernels, for us alone: two at once would fetch the same."""
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
@@ -260,7 +275,8 @@ def _unzstd(content: bytes) -> bytes:
     return done.stdout
 
 
-def _run(command: list[str], cwd: Path | None = None) -> str:
+def run(command: list[str], cwd: Path | None = None) -> str:
+    """Run a command and return what it printed; KernelError when it cannot be run or fails."""
     if shutil.which(command[0]) is None:
         msg = f"{command[0]} is not there"
         raise KernelError(msg)

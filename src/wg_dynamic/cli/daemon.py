@@ -13,7 +13,7 @@ from wg_dynamic.cli.status import FAILED, OK, UNQUALIFIED, USAGE, status_of
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.control_socket import stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
-from wg_dynamic.system.log import STDERR, SYSLOG, SYSLOG_SOCKET, set_up_log
+from wg_dynamic.system.log import STDERR, SYSLOG, SYSLOG_SOCKET, set_up_log, standard_error
 from wg_dynamic.system.privileges import limit_helper
 from wg_dynamic.system.runtime import RuntimeDirectory
 
@@ -65,8 +65,9 @@ def run_daemon(
     Returns the exit status for the command.
     """
     if arguments.foreground:
-        set_up_log(program, STDERR, verbose=arguments.verbose)
-        return daemon(Verdict(None), STDERR)
+        destination = standard_error()
+        set_up_log(program, destination, verbose=arguments.verbose)
+        return daemon(Verdict(None), destination)
     log_file = arguments.log_file.absolute() if arguments.log_file else None
     where = log_place(log_file)
     lost = f"; log: {where}" if where == NO_LOG else ""

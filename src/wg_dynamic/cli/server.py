@@ -47,6 +47,7 @@ from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import LedgerError
 from wg_dynamic.record import replace
 from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.notify import notify
 from wg_dynamic.system.privileges import Account, require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
@@ -236,6 +237,7 @@ def _serve(
                 if supervisor.stopping or not supervisor.gone:
                     return OK
                 _LOG.warning("waiting for %s to come back", settings.interface)
+                notify(f"STATUS=waiting for {settings.interface} to come back")
             if not room.wait(events, signals):
                 return OK
 

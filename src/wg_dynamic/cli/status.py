@@ -1,9 +1,9 @@
 """Exit statuses, the same for every command (docs/operations.md)."""
 
-import sys
 from collections.abc import Callable
 
 from wg_dynamic.errors import ConfigError, PrivilegeError, UsageError, WgDynamicError
+from wg_dynamic.system.log import complain
 
 OK = 0
 FAILED = 1
@@ -34,11 +34,10 @@ def run(program: str, main: Callable[[], int]) -> int:
     try:
         return main()
     except WgDynamicError as error:
-        for line in str(error).splitlines():  # of a configuration file, one for each fault
-            sys.stderr.write(f"{program}: {line}\n")
+        complain(program, str(error))  # of a configuration file, a line for each fault
         return status_of(error)
     except OSError as error:  # a full disk below /run, no more processes: nothing we could explain
-        sys.stderr.write(f"{program}: {error}\n")
+        complain(program, str(error))
         return FAILED
     except KeyboardInterrupt:
         return 130

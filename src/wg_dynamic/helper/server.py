@@ -173,7 +173,7 @@ class ServerHelper:
         self._allowed_ips.end_adoption()
         _LOG.info(text)
         self._verdict.give(0, text)
-        notify("READY=1")
+        notify(f"READY=1\nSTATUS={text}")
 
     def fatal(self, reason: str) -> None:
         """See Role."""

@@ -31,12 +31,15 @@ def prepare_state_directory(database: Path, root: Path, account: Account) -> Non
             refuse_foreign(directory, directory.stat(), users=[account.uid], groups=[account.gid])
             return
         # Only the directory itself, never what lies in it: the account could have put links there.
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        # By a descriptor that reads nothing, and its name in /proc: fchown(2) takes no such one,
+        # and to read what is another account's needs a capability that a unit need not give us.
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            place = f"/proc/self/fd/{descriptor}"
             if stat.S_IMODE(os.fstat(descriptor).st_mode) != _PRIVATE:
-                os.fchown(descriptor, os.geteuid(), -1)  # only its owner may close it
-                os.fchmod(descriptor, _PRIVATE)
-            os.fchown(descriptor, account.uid, account.gid)
+                os.chown(place, os.geteuid(), -1)  # only its owner may close it
+                os.chmod(place, _PRIVATE)
+            os.chown(place, account.uid, account.gid)
         finally:
             os.close(descriptor)
         _sync(directory.parent)

@@ -23,6 +23,7 @@ from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import signal_descriptor
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import printable
+from wg_dynamic.system.notify import notify
 from wg_dynamic.system.privileges import Account
 
 _LOG = logging.getLogger(__name__)
@@ -220,6 +221,7 @@ class Supervisor:
 
     def _stop(self, *, release: bool) -> None:
         self.stopping = True
+        notify("STOPPING=1")
         if self._channel is None:
             self._over = True
             return

@@ -1,19 +1,51 @@
-"""Where log lines go: standard error with --foreground, syslog in the background."""
+"""Where log lines go: standard error with --foreground, syslog in the background.
+
+Standard error may be the journal of systemd, which takes the priority of a line from its first
+characters (sd-daemon(3)) and notes who wrote it by itself.
+"""
 
 import logging
+import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SYSLOG_SOCKET = Path("/dev/log")
 STDERR = "stderr"
 SYSLOG = "syslog"
+JOURNAL = "journal"
 
 _LOG_DAEMON = 3 << 3
 """sys/syslog.h"""
 _SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _LOG_DEBUG = 7
+
+
+def standard_error(environment: Mapping[str, str] = os.environ, descriptor: int = 2) -> str:
+    """What our standard error is: JOURNAL, or STDERR for anything else (systemd.exec(5))."""
+    status = os.fstat(descriptor)
+    journal = environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return JOURNAL if journal else STDERR
+
+
+def complain(program: str, text: str) -> None:
+    """Write an error of a command to standard error, each line on its own."""
+    start = f"<3>{program}: " if standard_error() == JOURNAL else f"{program}: "
+    for line in text.splitlines():
+        sys.stderr.write(f"{start}{line}\n")
+
+
+class _JournalFormatter(logging.Formatter):
+    """Each line of a record with its priority: a traceback has many."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        start = f"<{_severity(record)}>"
+        return "\n".join(f"{start}{line}" for line in super().format(record).splitlines())
+
+
+def _severity(record: logging.LogRecord) -> int:
+    return next((s for level, s in _SEVERITIES if record.levelno >= level), _LOG_DEBUG)
 
 
 class SyslogHandler(logging.Handler):
@@ -30,9 +62,8 @@ class SyslogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line, to whoever listens there now."""
-        severity = next((s for level, s in _SEVERITIES if record.levelno >= level), _LOG_DEBUG)
         try:
-            line = f"<{_LOG_DAEMON | severity}>{self.format(record)}\0".encode()
+            line = f"<{_LOG_DAEMON | _severity(record)}>{self.format(record)}\0".encode()
             # Not sendto, to which the filter of a network process allows no address.
             self._socket.sendmsg([line], [], 0, self._path)
         except Exception:  # noqa: BLE001 - as in logging's own: a log that is away stops nobody
@@ -45,14 +76,18 @@ class SyslogHandler(logging.Handler):
 
 
 def set_up_log(program: str, destination: str, *, verbose: bool = False) -> None:
-    """Send the root logger's lines to STDERR or SYSLOG; `program` names the sender."""
+    """Send the root logger's lines to STDERR, JOURNAL or SYSLOG; `program` names the sender."""
     handler: logging.Handler
     if destination == SYSLOG and SYSLOG_SOCKET.exists():
         handler = SyslogHandler(SYSLOG_SOCKET)
         handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter(f"{program}: %(levelname)s: %(message)s"))
+        handler.setFormatter(
+            _JournalFormatter("%(message)s")
+            if destination == JOURNAL
+            else logging.Formatter(f"{program}: %(levelname)s: %(message)s")
+        )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -15,10 +15,10 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """What was given to whom; only root could give it."""
     given: list[tuple[str, int, int]] = []
 
-    def fchown(descriptor: int, uid: int, gid: int) -> None:
-        given.append((os.readlink(f"/proc/self/fd/{descriptor}"), uid, gid))
+    def chown(path: str, uid: int, gid: int) -> None:
+        given.append((os.readlink(path), uid, gid))
 
-    monkeypatch.setattr(os, "fchown", fchown)
+    monkeypatch.setattr(os, "chown", chown)
     return given
 
 

@@ -1,6 +1,7 @@
 """Where lines go, and what strangers can make us write."""
 
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,16 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from wg_dynamic.system import log
-from wg_dynamic.system.log import STDERR, SYSLOG, RateLimit, printable, set_up_log
+from wg_dynamic.system.log import (
+    JOURNAL,
+    STDERR,
+    SYSLOG,
+    RateLimit,
+    complain,
+    printable,
+    set_up_log,
+    standard_error,
+)
 
 
 @pytest.fixture
@@ -93,6 +103,45 @@ def test_without_a_syslog_socket_lines_go_to_standard_error(
     set_up_log("x", SYSLOG)
     logging.getLogger("any").warning("said")
     assert capsys.readouterr().err == "x: WARNING: said\n"
+
+
+def test_the_journal_is_told_the_priority_of_each_line(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_log("x", JOURNAL, verbose=True)
+    logger = logging.getLogger("any")
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, 1):
+        logger.log(level, "at %d", level)
+    try:
+        raise RuntimeError
+    except RuntimeError:
+        logger.exception("a bug")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:5] == ["<7>at 10", "<6>at 20", "<4>at 30", "<3>at 40", "<2>at 50"]
+    assert lines[5:7] == ["<3>a bug", "<3>Traceback (most recent call last):"]
+    assert all(line.startswith("<3>") for line in lines[7:])
+
+
+def test_standard_error_is_the_journal_only_if_systemd_says_so_of_this_very_file(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "err").open("w") as stream:
+        status = os.fstat(stream.fileno())
+        right = f"{status.st_dev}:{status.st_ino}"
+        assert standard_error({"JOURNAL_STREAM": right}, stream.fileno()) == JOURNAL
+        for other in (f"{status.st_dev}:{status.st_ino + 1}", "", "nonsense"):
+            assert standard_error({"JOURNAL_STREAM": other}, stream.fileno()) == STDERR
+        assert standard_error({}, stream.fileno()) == STDERR
+
+
+def test_a_complaint_names_its_program_on_each_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complain("wg-x", "one\ntwo")
+    assert capsys.readouterr().err == "wg-x: one\nwg-x: two\n"
+    monkeypatch.setattr(log, "standard_error", lambda: JOURNAL)
+    complain("wg-x", "one")
+    assert capsys.readouterr().err == "<3>wg-x: one\n"
 
 
 def test_a_second_set_up_takes_the_place_of_the_first(
