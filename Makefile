@@ -1,6 +1,6 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns soak kernel format lock clean
+.PHONY: help demo test check netns soak kernel systemd format lock clean
 CHECKS := format lint types imports map supply words spelling docs
 
 help: ## show this
@@ -28,6 +28,9 @@ kernel: ## all tests with namespaces on two kernels of Debian, in QEMU: an hour 
 format: ## format the code, sort imports, fix what ruff can
 	@tools/bootstrap
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+systemd: ## only the tests of the systemd units, in a guest with systemd (root)
+	@tools/stages systemd
 
 lock: ## lock the development tools of pyproject.toml anew (docs/decisions/0001)
 	@tools/bootstrap

@@ -13,7 +13,14 @@ from wg_dynamic.cli.status import FAILED, OK, UNQUALIFIED, USAGE, status_of
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper.control_socket import stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
-from wg_dynamic.system.log import STDERR, SYSLOG, SYSLOG_SOCKET, set_up_log, standard_error
+from wg_dynamic.system.log import (
+    STDERR,
+    SYSLOG,
+    SYSLOG_SOCKET,
+    complain,
+    set_up_log,
+    standard_error,
+)
 from wg_dynamic.system.privileges import limit_helper
 from wg_dynamic.system.runtime import RuntimeDirectory
 
@@ -30,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        sys.stderr.write(f"{self.prog}: {message}; see {self.prog} --help\n")
+        complain(self.prog, f"{message}; see {self.prog} --help")
         sys.exit(USAGE)
 
 

@@ -233,6 +233,7 @@ class LeaseKeeper:
             self._verdict.give(0, f"{name}: the lease was refused here: {reason}; going on trying")
         if was and not listed:
             self._log(logging.INFO, f"{name}: no lease any more")
+            notify(f"STATUS={name}: no lease any more")
         pushed = _in_words(now.taken)
         if pushed != _in_words(before.taken):
             text = pushed or "nothing besides the addresses any more"

@@ -1,0 +1,81 @@
+"""wg-dynamic-client@.service."""
+
+import os
+import signal
+
+from tests.systemd.conftest import Side
+from tests.systemd.machine import End, Unit, ip, snapshot, tunnel
+from tools.processes import wait_until
+
+
+def leased(side: Side) -> list[str]:
+    """Wait for both addresses and return them."""
+    wait_until(lambda: len(side.near.addresses()) == 2, timeout=20, what="two leased addresses")
+    return side.near.addresses()
+
+
+def test_it_started_with_wg1_and_says_what_it_has(client: Side) -> None:
+    addresses = leased(client)
+    assert client.unit.show("StatusText") == f"wg1: leased {', '.join(addresses)} for 3600 s"
+
+
+def test_the_link_goes_down_and_up(client: Side) -> None:
+    before = leased(client)
+    ip("link set wg1 down", "link set wg1 up")
+    assert leased(client) == before
+    assert client.unit.show("NRestarts") == "0"
+
+
+def test_a_killed_helper_is_started_again_and_keeps_its_addresses(client: Side) -> None:
+    before = leased(client)
+    os.kill(client.unit.processes()[0], signal.SIGKILL)
+    client.unit.wait_for_restart()
+    client.unit.wait_for_status("leased")
+    assert leased(client) == before
+
+
+def test_stopping_leaves_the_machine_as_it_was_and_keeps_the_lease(client: Side) -> None:
+    before = leased(client)
+    client.unit.systemctl("stop")
+    stopped = snapshot()
+    assert client.near.addresses() == []
+    assert client.near.allowed_ips() == ["fe80::/128"]
+    client.unit.systemctl("start")
+    assert leased(client) == before
+    client.unit.systemctl("stop")
+    assert snapshot() == stopped
+    client.unit.systemctl("start")
+
+
+def test_it_ends_with_the_interface_and_comes_back_with_it(client: Side) -> None:
+    before = leased(client)
+    client.near.delete()
+    client.unit.wait_for("inactive")
+    assert client.unit.state() == ("inactive", "success")
+    client.near.make()
+    client.unit.wait_for()
+    assert leased(client) == before
+
+
+def test_it_comes_back_when_the_interface_is_made_anew_at_once(client: Side) -> None:
+    before, helper = leased(client), client.unit.show("MainPID")
+    client.near.delete()
+    client.near.make()
+    wait_until(lambda: client.unit.show("MainPID") not in ("0", helper), timeout=20)
+    client.unit.wait_for()
+    assert leased(client) == before
+
+
+def test_an_interface_may_get_its_configuration_a_little_later(machine: None) -> None:
+    """As from networkd, or by hand. A dash is part of its name."""
+    late = End("wg-late", "fe80::3/128", 5101)
+    tunnel(End("none", "fe80::/64", 5102), late)
+    unit = Unit("wg-dynamic-client@wg\\x2dlate.service")
+    unit.systemctl("enable")
+    late.add()
+    unit.wait_for_restart()
+    assert "wg-late is down" in "\n".join(unit.journal("--priority=3"))
+    late.configure()
+    unit.wait_for()
+    late.delete()
+    unit.wait_for("inactive")
