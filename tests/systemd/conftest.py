@@ -4,6 +4,7 @@ All tests below are marked `systemd`. They change the machine that they run on, 
 is not a guest of tools/guest.py.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.systemd.machine import (
 
 HUB_POOLS = ("10.44.0.0/24", "fd00:44::/64")
 FAR_POOLS = ("10.45.0.0/24", "fd00:45::/64")
+RESOLV_CONF = Path("/etc/resolv.conf")
+RESOLVCONF = Path("/usr/sbin/resolvconf")
+DEBIAN_RESOLVCONF = Path("/usr/sbin/resolvconf.debian")
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,40 @@ def client(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     unit.wait_for_status("leased")
     yield Side(unit, near, far, far_unit)
     run("systemctl", "stop", "far-server", unit.name)
+
+
+@pytest.fixture
+def resolved(machine: None) -> Iterator[None]:
+    """systemd-resolved, asked by all through its stub; `resolvconf` is its resolvectl."""
+    with _resolv_conf(Path("/run/systemd/resolve/stub-resolv.conf"), Path("/usr/bin/resolvectl")):
+        run("systemctl", "start", "systemd-resolved.service")
+        yield
+        run("systemctl", "stop", "systemd-resolved.service")
+
+
+@pytest.fixture
+def resolvconf(machine: None) -> Iterator[None]:
+    """Debian's resolvconf, set up as its package does."""
+    Path("/run/resolvconf/interface").mkdir(parents=True, exist_ok=True)
+    link = Path("/etc/resolvconf/run")
+    link.unlink(missing_ok=True)
+    link.symlink_to("/run/resolvconf")
+    with _resolv_conf(Path("/run/resolvconf/resolv.conf"), DEBIAN_RESOLVCONF):
+        run("resolvconf", "--enable-updates")
+        run("resolvconf", "-u")
+        yield
+
+
+@contextlib.contextmanager
+def _resolv_conf(target: Path, program: Path) -> Iterator[None]:
+    """The guest has the files of both packages, of which a machine may have one."""
+    if not DEBIAN_RESOLVCONF.exists():
+        RESOLVCONF.rename(DEBIAN_RESOLVCONF)
+    RESOLVCONF.symlink_to(program)
+    RESOLV_CONF.rename(f"{RESOLV_CONF}.before")
+    RESOLV_CONF.symlink_to(target)
+    try:
+        yield
+    finally:
+        Path(f"{RESOLV_CONF}.before").replace(RESOLV_CONF)
+        RESOLVCONF.unlink()
