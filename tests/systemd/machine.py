@@ -148,6 +148,8 @@ class End:
     namespace: str | None = None
     keys: Keys = field(default_factory=generate_keys)
     peer: PeerConfig | None = None
+    program: str = ""
+    """What makes it, if the kernel does not."""
 
     def make(self) -> None:
         """Make it, configured and up, link-local address first."""
@@ -156,7 +158,10 @@ class End:
 
     def add(self) -> None:
         """Make it, as nothing but a name."""
-        ip(f"link add {self.name} type wireguard")
+        if self.program:
+            run(self.program, self.name)
+        else:
+            ip(f"link add {self.name} type wireguard")
 
     def configure(self) -> None:
         """Give it its configuration, address and namespace."""

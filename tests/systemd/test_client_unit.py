@@ -79,3 +79,15 @@ def test_an_interface_may_get_its_configuration_a_little_later(machine: None) ->
     unit.wait_for()
     late.delete()
     unit.wait_for("inactive")
+
+
+def test_the_interface_may_be_wireguard_go_s(machine: None) -> None:
+    """Its socket is root's, and root without CAP_DAC_OVERRIDE can open it."""
+    end = End("go0", "fe80::4/128", 5103, program="wireguard-go")
+    tunnel(End("none", "fe80::/64", 5104), end)
+    unit = Unit("wg-dynamic-client@go0.service")
+    end.make()
+    unit.systemctl("start")
+    assert unit.state() == ("active", "success")
+    unit.systemctl("stop")
+    end.delete()
