@@ -58,6 +58,23 @@ def test_a_killed_helper_is_started_again_and_nothing_is_lost(hub: Side) -> None
     assert hub.near.allowed_ips() == before
 
 
+def test_it_waits_for_wg0_to_come_back(hub: Side) -> None:
+    before, helper = hub.near.allowed_ips(), hub.unit.show("MainPID")
+    hub.near.delete()
+    hub.unit.wait_for_status("waiting for wg0 to come back")
+    hub.near.make()
+    hub.unit.wait_for_status("serving on")
+    assert hub.unit.show("MainPID") == helper
+    assert hub.near.allowed_ips() == before
+
+
+def test_without_an_interface_it_is_not_started_and_that_is_no_failure(machine: None) -> None:
+    unit = Unit("wg-dynamic-server@none.service")
+    unit.systemctl("start")
+    assert unit.state() == ("inactive", "success")
+    assert unit.show("ConditionResult") == "no"
+
+
 def test_stopping_takes_back_routes_and_keeps_leases(hub: Side) -> None:
     hub.unit.systemctl("stop")
     assert hub.unit.state() == ("inactive", "success")

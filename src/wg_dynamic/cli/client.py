@@ -17,7 +17,7 @@ from wg_dynamic.cli.daemon import (
     verdict_on_failure,
 )
 from wg_dynamic.cli.show import describe, has_lease
-from wg_dynamic.cli.status import NO_LEASE, NOT_RUNNING, OK, run
+from wg_dynamic.cli.status import GONE, NO_LEASE, NOT_RUNNING, OK, run
 from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.helper.client import (
     ROLE,
@@ -38,6 +38,7 @@ from wg_dynamic.privsep.ledger import Entry, read_entries
 from wg_dynamic.record import replace
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
+from wg_dynamic.system.notify import notify
 from wg_dynamic.system.privileges import require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory, control_path
 from wg_dynamic.wireguard.key import format_key
@@ -169,6 +170,9 @@ def _keep(
     )
     if supervisor.failed:
         return verdict_on_failure(PROGRAM, verdict, helper.reason)
+    if supervisor.gone and not supervisor.stopping:
+        # systemd may have seen the next one of that name while we were still at it.
+        return GONE if notify(f"STATUS={arguments.interface} is gone") else OK
     return OK
 
 
