@@ -28,6 +28,8 @@ HUB_POOLS = ("10.44.0.0/24", "fd00:44::/64")
 FAR_POOLS = ("10.45.0.0/24", "fd00:45::/64")
 RESOLV_CONF = Path("/etc/resolv.conf")
 RESOLVCONF = Path("/usr/sbin/resolvconf")
+KNOWN = "192.0.2.7 seven.example.com"
+"""What resolved can answer without a name server."""
 DEBIAN_RESOLVCONF = Path("/usr/sbin/resolvconf.debian")
 
 
@@ -98,6 +100,8 @@ def client(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def resolved(machine: None) -> Iterator[None]:
     """systemd-resolved, asked by all through its stub; `resolvconf` is its resolvectl."""
     with _resolv_conf(Path("/run/systemd/resolve/stub-resolv.conf"), Path("/usr/bin/resolvectl")):
+        with Path("/etc/hosts").open("a") as hosts:
+            hosts.write(f"{KNOWN}\n")
         run("systemctl", "start", "systemd-resolved.service")
         yield
         run("systemctl", "stop", "systemd-resolved.service")

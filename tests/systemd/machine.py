@@ -127,6 +127,11 @@ class Unit:
         command = ["journalctl", "--quiet", "--output=cat", f"--unit={self.name}", *more]
         return run(*command).splitlines()
 
+    def cursor(self) -> str:
+        """Where its journal is now, as an option for `journal`."""
+        shown = run("journalctl", f"--unit={self.name}", "--lines=1", "--show-cursor")
+        return f"--after-cursor={shown.splitlines()[-1].removeprefix('-- cursor: ')}"
+
     def processes(self) -> list[int]:
         """All of them, the helper first."""
         group = Path(f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs")

@@ -27,12 +27,11 @@ def networkd(client: Side) -> Iterator[None]:
 
 def start_networkd(client: Side) -> str:
     """Let it start, configure wg1, and return what the client has said since."""
-    shown = run("journalctl", f"--unit={client.unit.name}", "--lines=1", "--show-cursor")
-    cursor = shown.splitlines()[-1].removeprefix("-- cursor: ")
+    cursor = client.unit.cursor()
     run("systemctl", "restart", "systemd-networkd.service")
     run("/lib/systemd/systemd-networkd-wait-online", "--interface=wg1", "--timeout=60")
     ip("address add 10.99.0.1/32 dev wg1", "address delete 10.99.0.1/32 dev wg1")
-    return "\n".join(client.unit.journal(f"--after-cursor={cursor}"))
+    return "\n".join(client.unit.journal(cursor))
 
 
 def test_what_it_takes_away_is_put_back(client: Side, networkd: None) -> None:
