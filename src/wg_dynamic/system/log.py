@@ -24,7 +24,10 @@ _LOG_DEBUG = 7
 
 def standard_error(environment: Mapping[str, str] = os.environ, descriptor: int = 2) -> str:
     """What our standard error is: JOURNAL, or STDERR for anything else (systemd.exec(5))."""
-    status = os.fstat(descriptor)
+    try:
+        status = os.fstat(descriptor)
+    except OSError:  # closed
+        return STDERR
     journal = environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
     return JOURNAL if journal else STDERR
 

@@ -132,6 +132,7 @@ def test_standard_error_is_the_journal_only_if_systemd_says_so_of_this_very_file
         for other in (f"{status.st_dev}:{status.st_ino + 1}", "", "nonsense"):
             assert standard_error({"JOURNAL_STREAM": other}, stream.fileno()) == STDERR
         assert standard_error({}, stream.fileno()) == STDERR
+    assert standard_error({"JOURNAL_STREAM": right}, 1_000_000) == STDERR
 
 
 def test_a_complaint_names_its_program_on_each_line(

@@ -118,3 +118,10 @@ def test_the_scripts_know_the_kernel_and_what_is_pid_1(tmp_path: Path, systemd: 
     job = Job(["true"], tmp_path, systemd=systemd)
     got = settings(job, kernel, 'mount_shares; echo "$release|$modules|${systemd:-no}"')
     assert got == [f"6.1.0-1 amd64|{tmp_path}|{'yes' if systemd else 'no'}"]
+
+
+def test_packages_are_unpacked_in_their_order_from_the_machine_s_files(tmp_path: Path) -> None:
+    job = Job(["true"], tmp_path, packages=[Path("/a b.tar"), Path("/c.tar")])
+    told = settings(job, None, 'tar() { echo tar "$@"; }; unpack_packages')
+    assert told == ["tar -xf ./a b.tar", "tar -xf ./c.tar"]
+    assert settings(Job(["true"], tmp_path), None, "unpack_packages") == []
