@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.conftest import Side
-from tests.systemd.machine import Unit, run
+from tests.systemd.machine import Unit
 from tests.systemd.test_client_unit import leased
 
 CONFIGURATION = Path("/etc/wireguard/wg1.conf")
@@ -30,18 +30,6 @@ def wg_quick(client: Side) -> Iterator[Unit]:
     yield unit
     unit.systemctl("stop")
     client.near.make()
-    client.unit.wait_for()
-
-
-def test_the_client_starts_when_wg_quick_is_done(client: Side, wg_quick: Unit) -> None:
-    leased(client)
-    wg_quick.systemctl("stop")
-    client.unit.wait_for("inactive")
-    cursor = client.unit.cursor()
-    wg_quick.systemctl("start")
-    client.unit.wait_for()
-    leased(client)
-    assert client.unit.journal(cursor, "--priority=3") == [], "no try came too early"
 
 
 def test_a_restart_takes_the_client_along_and_saves_no_lease(client: Side, wg_quick: Unit) -> None:
@@ -57,11 +45,15 @@ def test_a_restart_takes_the_client_along_and_saves_no_lease(client: Side, wg_qu
     assert "10.45.0.0/24" not in saved
 
 
-def test_stopping_wg_quick_stops_the_client_first(client: Side, wg_quick: Unit) -> None:
+def test_it_stops_before_wg_quick_and_starts_when_wg_quick_is_done(
+    client: Side, wg_quick: Unit
+) -> None:
     leased(client)
     wg_quick.systemctl("stop")
     assert client.unit.state() == ("inactive", "success")
-    assert client.unit.journal("--lines=2")[-1] != "wg1 is gone"
-    assert not run("ip", "route", "show", "proto", "97", "10.45.0.0/24")
+    assert "wg1 is gone" not in client.unit.journal("--lines=3")
+    cursor = client.unit.cursor()
     wg_quick.systemctl("start")
     client.unit.wait_for()
+    leased(client)
+    assert client.unit.journal(cursor, "--priority=3") == [], "no try came too early"
