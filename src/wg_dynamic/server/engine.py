@@ -146,14 +146,17 @@ class Engine:
         if not self._waiting:
             await self._wait()
         items: list[Job | list[PeerInfo]] = []
+        later: list[Job | list[PeerInfo]] = []
         seen: set[bytes] = set()
         while self._waiting and len(items) < MAX_BATCH:
-            item = self._waiting[0]
+            item = self._waiting.popleft()
+            if isinstance(item, Job) and item.public_key in seen:
+                later.append(item)  # and nobody behind it waits for that
+                continue
             if isinstance(item, Job):
-                if item.public_key in seen:
-                    break
                 seen.add(item.public_key)
-            items.append(self._waiting.popleft())
+            items.append(item)
+        self._waiting.extendleft(reversed(later))
         return items
 
     async def _wait(self) -> None:

@@ -28,6 +28,7 @@ from wg_dynamic.protocol import (
     ServerEvent,
     encode_refusal,
 )
+from wg_dynamic.server.door import Door
 from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
@@ -41,6 +42,10 @@ MESSAGE_TIME = 10.0
 IDLE_TIME = 60.0
 """Seconds that a connection may stay without a message."""
 MAX_CONNECTIONS = 8192
+QUEUE = 4096
+"""Connections that wait in the kernel until they are accepted."""
+ACCEPTED_AT_ONCE = 16
+"""Connections that are accepted before those that are there have their turn."""
 MAX_PER_PEER = 8
 """Connections at a time."""
 MAX_UNKNOWN = 256
@@ -50,14 +55,18 @@ MAX_REQUESTS = 120
 REQUEST_SPAN = 60.0
 """That many requests in that many seconds for each peer: each one costs a write to the disk."""
 MAX_MESSAGES = 1200
-"""Messages of any kind of each peer in that time, refused ones and pings included: then its
-connections are closed, and new ones refused, until the time is over."""
+"""Messages of any kind of each peer in that time, refused ones and pings included, and a new
+connection counts as one: then its connections are closed, and new ones turned away without a word,
+until the time is over."""
 PORT_LIMIT = 1024
 """Source ports from here on need no root on the client machine: refused."""
 MAX_UNSENT = 65536
 """Bytes of replies that a peer has not read before it is read from no more."""
 UNKNOWN = b""
 """Stands for the public key of a source that is no peer's, where connections are counted."""
+UNPRIVILEGED = b"unprivileged "
+"""Before a public key where connections from PORT_LIMIT on are counted: any user of the peer's
+machine can make them, and they are not held against the peer."""
 
 
 class Listener:
@@ -93,7 +102,25 @@ class Listener:
     async def open(self, listener: socket.socket) -> asyncio.Server:
         """Start to accept."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Connection(self), sock=listener, backlog=4096)
+        door = Door(listener, self.admits)
+        # asyncio's `backlog` is also the number of connections that it accepts before anything
+        # else has its turn; the kernel's queue is to be longer.
+        server = await loop.create_server(
+            lambda: Connection(self), sock=door, backlog=ACCEPTED_AT_ONCE
+        )
+        door.listen(QUEUE)
+        return server
+
+    def admits(self, host: str, port: int) -> bool:
+        """Count a new connection; False when its peer is to have not even an answer."""
+        key = self.peers.owner(parse_address(host.partition("%")[0])) or UNKNOWN
+        if port >= PORT_LIMIT:
+            key = UNPRIVILEGED + key
+        self.count_message(key)
+        if not self.is_flooding(key):
+            return True
+        self.warn("flood", "%s: too many messages, no new connections for now", host)
+        return False
 
     def count(self, key: bytes, change: int) -> None:
         """A connection of a peer, or of UNKNOWN, began (1) or ended (-1)."""
@@ -103,11 +130,11 @@ class Listener:
 
     def count_message(self, key: bytes) -> None:
         """A message of a peer, or of UNKNOWN, came."""
+        self._begin_span()
         self._messages[key] += 1
 
     def is_flooding(self, key: bytes) -> bool:
         """Whether more messages came from there than anybody needs to send."""
-        self._begin_span()
         return self._messages[key] > MAX_MESSAGES
 
     def _begin_span(self) -> None:
@@ -230,8 +257,6 @@ class Connection(asyncio.Protocol):
             self._shared.refresh()
             if self._shared.of_peer[UNKNOWN] >= MAX_UNKNOWN:
                 return RemoteProtocolError(ErrorCode.BUSY, "too many connections of no peer")
-        if self._shared.is_flooding(self._public_key or UNKNOWN):
-            return RemoteProtocolError(ErrorCode.RATE_LIMITED, "too many messages")
         if self._public_key and self._shared.of_peer[self._public_key] >= MAX_PER_PEER:
             text = f"more than {MAX_PER_PEER} connections of one peer"
             return RemoteProtocolError(ErrorCode.RATE_LIMITED, text)

@@ -107,6 +107,7 @@ def a_store(store: LeaseStore) -> Callable[[Path], LeaseStore]:
 async def test_it_reads_the_peers_then_is_ready_then_stops(
     helper: Helper, listener: socket.socket
 ) -> None:
+    address = listener.getsockname()
     async with asyncio.TaskGroup() as group:
         group.create_task(
             serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
@@ -114,7 +115,8 @@ async def test_it_reads_the_peers_then_is_ready_then_stops(
         await until(lambda: Ready() in helper.received)
         assert helper.received == [ReadPeers(), Ready()]
         helper.channel.send(Stop(release=False))
-    assert listener.fileno() == -1
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(address[:2])
 
 
 async def test_a_lease_for_ever_that_is_reserved_no_more_ends_and_no_start_puts_that_off(

@@ -125,6 +125,15 @@ async def test_a_release_after_a_request_of_the_same_peer_leaves_nothing_leased(
     assert server.in_force() == server.held() == server.stored() == {}
 
 
+async def test_who_asks_once_does_not_wait_for_all_that_another_peer_asks() -> None:
+    server = Server()
+    async with server.running():
+        many = [server.submit(ALICE, request_for("192.0.2.7")) for _ in range(5)]
+        await server.request(BOB, "192.0.2.8")
+        assert sum(each.done() for each in many) == 1, "of each peer one in a batch, in its order"
+        await asyncio.gather(*many)
+
+
 async def test_a_request_after_a_release_of_the_same_peer_leaves_the_address_leased() -> None:
     server = Server()
     async with server.running():

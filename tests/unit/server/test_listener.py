@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import struct
@@ -120,7 +121,7 @@ class Served:
         self.peers = FakePeers(ALICE)
         self.refreshed = 0
         self.shared = Listener(self.engine, self.peers, 0, self.clock, self._refresh)
-        self.socket = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        self.socket: Any = socket.create_server(("::1", 0), family=socket.AF_INET6)
         self.clients: list[Client] = []
         self.complaints: list[dict[str, Any]] = []
 
@@ -149,6 +150,7 @@ async def served(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: one.complaints.append(context))
     server = await one.shared.open(one.socket)
+    one.socket = server.sockets[0]
     yield one
     for client in one.clients:
         client.writer.transport.abort()
@@ -633,7 +635,7 @@ async def test_one_peer_has_so_many_requests_a_minute_and_no_more(
 async def test_a_peer_that_sends_more_than_anybody_needs_is_closed_until_the_minute_is_over(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 4)  # the connection is the first
     client = await served.connect()
     client.send(b"ping=2\n\n" * 2 + b"frobnicate=2\n\n" + b"ping=2\n\n" * 1000)
     said = await client.rest()
@@ -641,11 +643,61 @@ async def test_a_peer_that_sends_more_than_anybody_needs_is_closed_until_the_min
     assert said.endswith(UNAVAILABLE)
     assert said.count(b"pong") == 2
     again = await served.connect()
-    assert await again.rest() == UNAVAILABLE
+    assert await again.rest() == b""
     served.clock.pass_time(60.0)
     third = await served.connect()
     third.send(REQUEST)
     assert await third.message() == REPLY
+
+
+async def test_a_peer_that_connects_more_than_anybody_needs_is_turned_away_without_a_word(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(listener_module, "MAX_PER_PEER", 2)
+    first, *_, third = [await served.connect() for _ in range(3)]
+    assert await third.rest() == UNAVAILABLE, "refused ones count too"
+    for _ in range(20):
+        assert await (await served.connect()).rest() == b""
+    assert len(served.shared.connections) == 2
+    assert 1 <= caplog.text.count("too many messages, no new connections") <= 5
+    served.peers.public_key = BOB  # another peer is not concerned
+    other = await served.connect()
+    other.send(REQUEST)
+    assert await other.message() == REPLY
+    served.peers.public_key = ALICE
+    served.clock.pass_time(60.0)
+    first.send(REQUEST)
+    assert await first.message() == REPLY
+
+
+async def test_what_any_user_of_a_machine_can_do_is_not_held_against_its_peer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(listener_module, "PORT_LIMIT", 1)
+    said = [await (await served.connect()).rest() for _ in range(5)]
+    assert said == [*[UNAVAILABLE] * 3, b"", b""]
+    monkeypatch.setattr(listener_module, "PORT_LIMIT", 65536)
+    client = await served.connect()
+    client.send(REQUEST)
+    assert await client.message() == REPLY
+
+
+async def test_a_burst_of_connections_lets_others_have_their_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one turn of the loop no more than ACCEPTED_AT_ONCE come in, however many wait."""
+    monkeypatch.setattr(listener_module, "MAX_PER_PEER", 1000)
+    waiting = [socket.create_connection(served.socket.getsockname()[:2]) for _ in range(100)]
+    seen = []
+    while len(served.shared.connections) < 100:
+        seen.append(len(served.shared.connections))
+        await asyncio.sleep(0)
+    steps = [after - before for before, after in itertools.pairwise([*seen, 100])]
+    assert max(steps) <= listener_module.ACCEPTED_AT_ONCE
+    for each in waiting:
+        each.close()
 
 
 async def test_a_connection_with_much_to_say_lets_others_have_their_turn(served: Served) -> None:
