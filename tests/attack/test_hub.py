@@ -1,0 +1,77 @@
+"""A hostile hub against the real client.
+
+The property: whatever the hub answers, the client goes on, its pace and its CPU time are bounded,
+and nothing is on its interface but what one reply, judged by its policy, has given it.
+What the policy refuses is tests/netns/test_client_policy.py.
+"""
+
+import pytest
+
+from tests.attack import hub as scripts
+from tests.attack.actors import bill
+from tests.attack.hub import HostileHub, Script
+from tests.netns.daemons import Client, leased_addresses
+from tools.netlab import Lab, wait_until
+from tools.star import make_star
+
+pytestmark = pytest.mark.netns
+
+WINDOW = 16.0
+"""Seconds in which pace and CPU time are counted; an exchange may take 10."""
+CPU = 2.0
+"""Seconds of that: an eighth of one core, the start of the process included."""
+SENT = 8 * 2**20
+"""Bytes that a client takes of a hub in that time, what waits in both kernels included."""
+SCRIPTS: dict[str, tuple[Script, int, str]] = {
+    # How often the client connects in WINDOW at the most: after 0, 1, 3, 7, 15 s, a little less
+    # each for the jitter; twice as often when each try is made with either version; every 5 s
+    # when a lease is for 10.
+    "close_at_once": (scripts.close_at_once, 6, "without an answer"),
+    "dribble": (scripts.dribble, 3, "no answer within 10 s"),
+    "endless": (scripts.endless, 6, "is not understood"),
+    "parts": (scripts.parts, 6, "more than 16 parts"),
+    "pongs": (scripts.pongs, 6, "is not understood"),
+    "updates": (scripts.updates, 6, "push without subscription"),
+    "storm": (scripts.storm, 6, "errno 5"),
+    "downgrade": (scripts.downgrade, 12, "does not speak version"),
+    "no_time": (scripts.leases(0), 6, "leases for less than 10 s"),
+    "one_second": (scripts.leases(1), 6, "leases for less than 10 s"),
+    "ten_seconds": (scripts.leases(10), 5, "leased"),
+    "many": (scripts.leases(10, 128), 5, "leased"),
+}
+
+
+def test_no_answer_makes_a_client_run_hot_or_hold_what_it_should_not(lab: Lab) -> None:
+    star = make_star(lab, [name.replace("_", "-") for name in SCRIPTS])
+    names = {member.link_local: name for member, name in zip(star.clients, SCRIPTS, strict=True)}
+    clients = {name: Client(member) for member, name in zip(star.clients, SCRIPTS, strict=True)}
+    answers = {link_local: SCRIPTS[name][0] for link_local, name in names.items()}
+    with HostileHub(star.hub, answers) as hub:
+        for client in clients.values():
+            client.program = client.member.host.popen(client.command("--foreground"))
+        for name, client in clients.items():
+            client.program.wait_for_output(SCRIPTS[name][2], timeout=20.0)
+        wait_until(
+            lambda: all(
+                hub.span(link_local) > WINDOW or name == "dribble"
+                for link_local, name in names.items()
+            ),
+            timeout=90.0,
+            what="another connection of everybody after the window",
+        )
+        for link_local, name in names.items():
+            client = clients[name]
+            cost = bill(client.network_process())
+            assert cost.cpu < CPU, name
+            assert hub.within(link_local, WINDOW) <= SCRIPTS[name][1], name
+            assert hub.sent[link_local] < SENT, name
+            expected = {"ten_seconds": 1, "many": 64}.get(name, 0)
+            assert len(leased_addresses(client.member)) <= expected, name
+            assert client.program.is_running(), name
+            assert len(client.program.output().splitlines()) < 30, name
+            assert "Traceback" not in client.program.output(), name
+        for client in clients.values():
+            client.program.process.terminate()
+        for name, client in clients.items():
+            assert client.program.wait(15.0) == 0, name
+            assert not leased_addresses(client.member), name
