@@ -55,8 +55,9 @@ def messages(kind: str) -> Iterator[bytes]:
 class Attack:
     """One peer's connections to the hub."""
 
-    def __init__(self, kind: str, source: str, scope: int) -> None:
+    def __init__(self, kind: str, source: str, scope: int, port: int = 970) -> None:
         """`scope` is the index of the interface."""
+        self._hub = ("fe80::", port, 0, scope)
         self.kind = kind
         self.count: Counter[str] = Counter()
         self._source, self._scope = source, scope
@@ -88,7 +89,7 @@ class Attack:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         try:
             connection.bind((self._source, next(self._ports), 0, self._scope))
-            code = connection.connect_ex(("fe80::", 970, 0, self._scope))
+            code = connection.connect_ex(self._hub)
         except OSError as error:
             code = error.errno or errno.EIO
         if code not in (0, errno.EINPROGRESS):
@@ -187,6 +188,7 @@ def main(output: Callable[[str], object] = sys.stdout.write) -> int:
     parser.add_argument("--interface", default="wg0")
     parser.add_argument("--source", required=True, help="link-local address")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--port", type=int, default=970, help="of the hub")
     parser.add_argument("--attempts", type=int, default=None, help="connections, at the most")
     arguments = parser.parse_args()
     scope = socket.if_nametoindex(arguments.interface)
@@ -194,7 +196,7 @@ def main(output: Callable[[str], object] = sys.stdout.write) -> int:
     if arguments.kind == "half-open":
         count = half_open(arguments.source, scope, until)
     else:
-        attack = Attack(arguments.kind, arguments.source, scope)
+        attack = Attack(arguments.kind, arguments.source, scope, arguments.port)
         attack.run(until, arguments.attempts)
         count = attack.count
     output(json.dumps(dict(sorted(count.items()))) + "\n")
