@@ -6,8 +6,9 @@ Each honest peer has a key and a WireGuard interface of its own, and renews its 
 connection each time, as a client does; each request has its time in a plan, and its latency counts
 from that time on. Capacity is what the same peers get through when each asks again at once. A
 phase without attack and one with it follow each other, in changing order, within each minute of
-the server's limits, so that neither honest peer nor attacker has used up what it may have: the
-attack comes with its whole allowance. Everything, attacker included, runs on the cores of one
+the server's limits, so that no honest peer has used up what it may have; and each attack of a
+minute is another peer's, which comes with its whole allowance.
+Everything, attacker included, runs on the cores of one
 machine: `nobody` is the flood of connections sent to a port on which nobody listens, to tell what
 the machine pays from what the server pays. Root.
 """
@@ -38,6 +39,8 @@ SHARE = 0.5
 ALLOWANCE = (MAX_REQUESTS - 10) // 2
 """Requests of one peer in one phase; two phases share a minute."""
 LONGEST_PHASE = 5.0
+ATTACKERS = 4
+"""Each attacks once in a minute: the others' allowance is whole then."""
 TIMEOUT = 10.0
 """Seconds after which a request has failed, as for the client."""
 SETTLE = 1.0
@@ -147,8 +150,8 @@ class Field:
         hub, homes, away = lab.hosts("hub", "honest", "hostile")
         link = hub.wireguard(addrgenmode="none")
         peers = []
-        for number in range(count + 1):
-            host = homes if number else away
+        for number in range(count + ATTACKERS):
+            host = away if number < ATTACKERS else homes
             interface = host.wireguard(f"wg{number}", addrgenmode="none")
             peers.append(Member(host, interface, f"fe80::{number + 1:x}"))
         link.setconf(
@@ -163,16 +166,20 @@ class Field:
                 f"link set dev {each.interface.name} up",
                 f"route append fe80::/128 dev {each.interface.name}",
             )
-        self.hostile, *self.honest = peers
+        self.hostile, self.honest = peers[:ATTACKERS], peers[ATTACKERS:]
         self.server = StormServer(Member(hub, link, "fe80::"), database)
         self.server.start()
         self._minute = 0.0
+        self._used = 0.0
+        """Requests of each honest peer in this minute."""
+        self._attacks = 0
 
     def begin_minute(self) -> None:
         """Wait until everybody has a whole allowance again."""
         while (left := self._minute + REQUEST_SPAN + 2 - _CLOCK.now()) > 0:
             selectors.DefaultSelector().select(left)
         self._minute = _CLOCK.now()
+        self._used, self._attacks = 0.0, 0
 
     def capacity(self) -> float:
         """Requests each second when every peer asks again at once."""
@@ -182,6 +189,7 @@ class Field:
         count = len(self.honest) * ALLOWANCE * 2
         honest.run([0.0] * count, at_most=len(self.honest))
         took = _CLOCK.now() - begin
+        self._used = 2 * ALLOWANCE
         if honest.failures:
             print(honest.failures[:3], file=sys.stderr)
         return len(honest.latencies) / took
@@ -189,11 +197,14 @@ class Field:
     def phase(self, rate: float, kind: str | None) -> dict[str, object]:
         """Some seconds at this rate, under attack or not."""
         seconds = min(LONGEST_PHASE, len(self.honest) * ALLOWANCE / rate)
+        self._used += seconds * rate / len(self.honest)
         program = None
         if kind is not None:
             more = ["--port", "971"] if kind == "nobody" else []
             name = "connections" if kind == "nobody" else kind
-            program = attack(self.hostile, name, "--seconds", str(seconds + 1), *more)
+            hostile = self.hostile[self._attacks]
+            program = attack(hostile, name, "--seconds", str(seconds + 1), *more)
+            self._attacks += 1
         begin = _CLOCK.now() + (0.5 if program else 0.0)  # its interpreter starts
         honest = Honest(self.honest)
         before, lost = bill(self.server.network_process()), self._lost()
@@ -203,6 +214,7 @@ class Field:
             "requests": len(honest.latencies) + len(honest.failures),
             "failed": len(honest.failures),
             "failures": sorted(set(honest.failures))[:3],
+            "seconds": round(seconds, 2),
             "p50_ms": round(quantile(honest.latencies, 50), 2),
             "p99_ms": round(quantile(honest.latencies, 99), 2),
             "server_cpu_share": round((after.cpu - before.cpu) / seconds, 3),
@@ -221,7 +233,11 @@ class Field:
 
     def pair(self, rate: float, kind: str, *, quiet_first: bool) -> dict[str, object]:
         """A phase without this attack and one with it."""
-        self.begin_minute()
+        if (
+            self._attacks == ATTACKERS
+            or self._used + 2 * LONGEST_PHASE * rate / len(self.honest) > 2 * ALLOWANCE
+        ):
+            self.begin_minute()
         phases: dict[str, dict[str, object]] = {}
         for name in ("quiet", "attacked") if quiet_first else ("attacked", "quiet"):
             phases[name] = self.phase(rate, kind if name == "attacked" else None)

@@ -16,8 +16,9 @@ from wg_dynamic.store.sqlite import SqliteStore
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import raise_file_limit
 
-OTHER_FILES = 64
-"""Descriptors that are no connections: database, channel, log, the loop's own."""
+OTHER_FILES = 128
+"""Descriptors that are no connections that count: database, channel, log, the loop's own, and what
+is on its way in or out (server/listener.py, ACCEPTED_AT_ONCE, for a few turns of the loop)."""
 
 
 def confine(sandbox: Sandbox, database: Path) -> None:

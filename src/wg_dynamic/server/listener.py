@@ -59,6 +59,10 @@ MAX_MESSAGES = 1200
 """Messages of any kind of each peer in that time, refused ones and pings included, and a new
 connection counts as one: then its connections are closed, and new ones turned away without a word,
 until the time is over."""
+MAX_ARRIVALS = 60
+ARRIVAL_SPAN = 1.0
+"""So many new connections of a peer in so many seconds are as bad as MAX_MESSAGES in a minute: what
+stands in the kernel's queue before it is looked at is what everybody waits for."""
 PORT_LIMIT = 1024
 """Source ports from here on need no root on the client machine: refused."""
 MAX_UNSENT = 65536
@@ -101,6 +105,8 @@ class Listener:
         self._requests: Counter[bytes] = Counter()
         self._messages: Counter[bytes] = Counter()
         self._requests_since = clock.now()
+        self._arrivals: Counter[bytes] = Counter()
+        self._arrivals_since = clock.now()
         self._door: Door | None = None
         self._shut_out: set[Source] = set()
 
@@ -124,12 +130,23 @@ class Listener:
         if source.unprivileged:
             key = UNPRIVILEGED + key
         self.count_message(key)
+        self._count_arrival(key)
         if not self.is_flooding(key):
             return True
         self.warn("flood", "%s: too many messages, no new connections for now", host)
-        if len(self._shut_out) < MAX_SHUT_OUT:
+        # Whoever is unknown may be a peer in a moment, and is not to wait for a minute then.
+        if key not in (UNKNOWN, UNPRIVILEGED) and len(self._shut_out) < MAX_SHUT_OUT:
             self._shut(source)
         return False
+
+    def _count_arrival(self, key: bytes) -> None:
+        now = self.clock.now()
+        if now - self._arrivals_since >= ARRIVAL_SPAN:
+            self._arrivals_since = now
+            self._arrivals.clear()
+        self._arrivals[key] += 1
+        if self._arrivals[key] > MAX_ARRIVALS:
+            self._messages[key] = max(self._messages[key], MAX_MESSAGES + 1)
 
     def _shut(self, source: Source) -> None:
         """Hear no more of a source until the minute is over; nobody may come to tell us that."""

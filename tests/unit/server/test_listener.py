@@ -685,6 +685,44 @@ async def test_what_any_user_of_a_machine_can_do_is_not_held_against_its_peer(
     assert await client.message() == REPLY
 
 
+async def test_a_peer_has_so_many_new_connections_a_second_and_no_more(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_ARRIVALS", 2)
+    for _ in range(3):  # as many again, as often as a second is over
+        for _ in range(2):
+            client = await served.connect()
+            client.send(REQUEST)
+            assert await client.message() == REPLY
+            client.reset()
+        served.clock.pass_time(1.0)
+    await until(lambda: not served.shared.connections)
+    clients = [await served.connect() for _ in range(3)]
+    assert await clients[2].rest() == b""
+    served.clock.pass_time(1.0)
+    assert await (await served.connect()).rest() == b"", "until the minute is over"
+    served.clock.pass_time(60.0)
+    again = await served.connect()
+    again.send(REQUEST)
+    assert await again.message() == REPLY
+
+
+async def test_who_is_unknown_is_turned_away_but_not_shut_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(listener_module, "MAX_SHUT_OUT", 1)
+    served.peers.public_key = None
+    for _ in range(2):
+        await served.connect()
+    assert await (await served.connect()).rest() == b""
+    assert not served.shared._shut_out
+    served.peers.public_key = ALICE
+    client = await served.connect()
+    client.send(REQUEST)
+    assert await client.message() == REPLY
+
+
 async def test_who_floods_is_not_heard_by_the_kernel_until_the_minute_is_over(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -713,6 +751,7 @@ async def test_a_burst_of_connections_lets_others_have_their_turn(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one turn of the loop no more than ACCEPTED_AT_ONCE come in, however many wait."""
+    monkeypatch.setattr(listener_module, "MAX_ARRIVALS", 1000)
     monkeypatch.setattr(listener_module, "MAX_PER_PEER", 1000)
     waiting = [socket.create_connection(served.socket.getsockname()[:2]) for _ in range(100)]
     seen = []
