@@ -74,12 +74,20 @@ class Attack:
             while len(self._open) < room and self._begin():
                 pass
             slow = self.kind == "slow"
-            for key, _ in self._selector.select(0.0 if slow else RETRY):
+            ready = self._selector.select(0.0 if slow else RETRY)
+            for key, _ in ready:
                 self._on_ready(key.fileobj)  # type: ignore[arg-type]  # the sockets we registered
             if slow:  # a byte now and then: enough to be no idle one
                 self._selector.select(0.2)
+            elif self._abandons and not ready:
+                self._give_up()
         for connection in list(self._open):
             self._end(connection, "left_at_the_end")
+
+    def _give_up(self) -> None:
+        """Nobody answers any more: leave those that are begun, and begin others."""
+        for connection in list(self._open):
+            self._end(connection, "unanswered")
 
     def _begin(self) -> bool:
         connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

@@ -53,7 +53,7 @@ def test_floods_cost_the_honest_peer_nothing_and_the_server_little(
             most = max(most, bill(process).files)
     counts = [result(program, CONNECTIONS / 50) for programs in floods for program in programs]
     attempts = sum(each["connections"] for each in counts[:2])
-    assert attempts >= 0.9 * CONNECTIONS or max(waited) < PATIENCE
+    assert attempts >= 0.9 * CONNECTIONS
     after = bill(server.network_process())
     assert server.network_process() == process, "it is still the same"
     assert max(waited) < PATIENCE

@@ -5,7 +5,6 @@ sends without reading, or faster than it is served, fills its own socket and not
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 from collections import Counter
@@ -29,7 +28,7 @@ from wg_dynamic.protocol import (
     ServerEvent,
     encode_refusal,
 )
-from wg_dynamic.server.door import Door, Source
+from wg_dynamic.server.door import Door
 from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
@@ -69,8 +68,6 @@ MAX_UNSENT = 65536
 """Bytes of replies that a peer has not read before it is read from no more."""
 UNKNOWN = b""
 """Stands for the public key of a source that is no peer's, where connections are counted."""
-MAX_SHUT_OUT = 128
-"""Sources whose SYNs the kernel drops; more are turned away one by one."""
 UNPRIVILEGED = b"unprivileged "
 """Before a public key where connections from PORT_LIMIT on are counted: any user of the peer's
 machine can make them, and they are not held against the peer."""
@@ -107,13 +104,11 @@ class Listener:
         self._requests_since = clock.now()
         self._arrivals: Counter[bytes] = Counter()
         self._arrivals_since = clock.now()
-        self._door: Door | None = None
-        self._shut_out: set[Source] = set()
 
     async def open(self, listener: socket.socket) -> asyncio.Server:
         """Start to accept."""
         loop = asyncio.get_running_loop()
-        self._door = door = Door(listener, self.admits)
+        door = Door(listener, self.admits)
         # asyncio's `backlog` is also the number of connections that it accepts before anything
         # else has its turn; the kernel's queue is to be longer.
         server = await loop.create_server(
@@ -124,19 +119,14 @@ class Listener:
 
     def admits(self, host: str, port: int) -> bool:
         """Count a new connection; False when its peer is to have not even an answer."""
-        address = parse_address(host.partition("%")[0])
-        source = Source(address, port >= PORT_LIMIT)
-        key = self.peers.owner(address) or UNKNOWN
-        if source.unprivileged:
+        key = self.peers.owner(parse_address(host.partition("%")[0])) or UNKNOWN
+        if port >= PORT_LIMIT:
             key = UNPRIVILEGED + key
         self.count_message(key)
         self._count_arrival(key)
         if not self.is_flooding(key):
             return True
         self.warn("flood", "%s: too many messages, no new connections for now", host)
-        # Whoever is unknown may be a peer in a moment, and is not to wait for a minute then.
-        if key not in (UNKNOWN, UNPRIVILEGED) and len(self._shut_out) < MAX_SHUT_OUT:
-            self._shut(source)
         return False
 
     def _count_arrival(self, key: bytes) -> None:
@@ -147,23 +137,6 @@ class Listener:
         self._arrivals[key] += 1
         if self._arrivals[key] > MAX_ARRIVALS:
             self._messages[key] = max(self._messages[key], MAX_MESSAGES + 1)
-
-    def _shut(self, source: Source) -> None:
-        """Hear no more of a source until the minute is over; nobody may come to tell us that."""
-        if not self._shut_out:
-            left = self._requests_since + REQUEST_SPAN - self.clock.now()
-            asyncio.get_running_loop().call_later(max(0.0, left), self._open_again)
-        self._shut_out.add(source)
-        self._set_filter()
-
-    def _open_again(self) -> None:
-        self._shut_out.clear()
-        self._set_filter()
-
-    def _set_filter(self) -> None:
-        if self._door is not None and self._door.fileno() >= 0:
-            with contextlib.suppress(OSError):  # no memory: they are turned away one by one
-                self._door.shut_out(self._shut_out, PORT_LIMIT)
 
     def count(self, key: bytes, change: int) -> None:
         """A connection of a peer, or of UNKNOWN, began (1) or ended (-1)."""

@@ -145,7 +145,6 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Whatever the test does, nothing may come to asyncio's own exception handler."""
     monkeypatch.setattr(listener_module, "PORT_LIMIT", 65536)
-    monkeypatch.setattr(listener_module, "MAX_SHUT_OUT", 0)  # of whom connect() would wait
     caplog.set_level(logging.INFO)
     one = Served()
     loop = asyncio.get_running_loop()
@@ -705,46 +704,6 @@ async def test_a_peer_has_so_many_new_connections_a_second_and_no_more(
     again = await served.connect()
     again.send(REQUEST)
     assert await again.message() == REPLY
-
-
-async def test_who_is_unknown_is_turned_away_but_not_shut_out(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 2)
-    monkeypatch.setattr(listener_module, "MAX_SHUT_OUT", 1)
-    served.peers.public_key = None
-    for _ in range(2):
-        await served.connect()
-    assert await (await served.connect()).rest() == b""
-    assert not served.shared._shut_out
-    served.peers.public_key = ALICE
-    client = await served.connect()
-    client.send(REQUEST)
-    assert await client.message() == REPLY
-
-
-async def test_who_floods_is_not_heard_by_the_kernel_until_the_minute_is_over(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "MAX_MESSAGES", 2)
-    monkeypatch.setattr(listener_module, "MAX_SHUT_OUT", 1)
-    monkeypatch.setattr(listener_module, "REQUEST_SPAN", 0.5)
-    first = await served.connect()
-    clients = [first, *[await served.connect() for _ in range(2)]]
-    assert await clients[2].rest() == b""
-    first.send(REQUEST)  # what is there is not shut out: it is told why it ends
-    assert await first.rest() == UNAVAILABLE
-    with socket.socket(socket.AF_INET6) as knocking:
-        knocking.setblocking(False)
-        loop = asyncio.get_running_loop()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await loop.sock_connect(knocking, served.socket.getsockname()[:2])
-    await until(lambda: not served.shared._shut_out)
-    served.clock.pass_time(0.5)
-    client = await served.connect()
-    client.send(REQUEST)
-    assert await client.message() == REPLY
 
 
 async def test_a_burst_of_connections_lets_others_have_their_turn(
