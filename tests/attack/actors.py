@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from tools.star import Member
 from wg_dynamic.system.clock import SystemClock
 
 _CLOCK = SystemClock()
+PACE = 0.2
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -66,16 +68,18 @@ def wish(*addresses: str, command: str = "request_ip") -> str:
 def serve_while(member: Member, *programs: Program) -> Iterator[tuple[float, dict[str, str]]]:
     """Ask as an honest peer, again and again until all programs ended: seconds, and the reply.
 
-    Each time a new connection, from another port; mostly pings, for the leases of one peer are
-    limited, too.
+    Each time a new connection, from another port; mostly pings, and five times a second at the
+    most, for an honest peer's limits are the same.
     """
     number = 0
+    pace = threading.Event()
     while any(each.is_running() for each in programs):
         begin = _CLOCK.now()
         text = wish() if number % 10 == 0 else "ping=2\n\n"
         reply = ask(member, text, port=1 + number % 1000)
         yield _CLOCK.now() - begin, reply
         number += 1
+        pace.wait(PACE)
 
 
 def is_untroubled(server: Server) -> bool:

@@ -67,6 +67,19 @@ def downgrade(_number: int, _request: bytes) -> Iterator[bytes]:
     yield b"errno=2\nerrmsg=Unsupported protocol\n\n"
 
 
+IN_USE = "10.44.200.1"
+"""What `in_use` leases: an address that the test puts on another interface of the client."""
+
+
+def in_use(_number: int, request: bytes) -> Iterator[bytes]:
+    """The same address again, however often it is declined."""
+    if request.startswith(b"decline_ip"):
+        yield b"decline_ip=2\nerrno=0\n\n"
+        return
+    times = "network=10.44.200.0/24\npreferred_time=3600\nvalid_time=3600"
+    yield f"request_ip=2\nerrno=0\nsection=address\nip={IN_USE}\n{times}\n\n".encode()
+
+
 def leases(valid_time: int, count: int = 1) -> Script:
     """Other addresses each time."""
 

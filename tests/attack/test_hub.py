@@ -35,6 +35,7 @@ SCRIPTS: dict[str, tuple[Script, int, str]] = {
     "updates": (scripts.updates, 4, "push without subscription"),
     "storm": (scripts.storm, 4, "errno 5"),
     "downgrade": (scripts.downgrade, 8, "does not speak version"),
+    "in_use": (scripts.in_use, 10, "declined, asking"),  # four times, and asked for anew
     "no_time": (scripts.leases(0), 4, "leases for less than 10 s"),
     "one_second": (scripts.leases(1), 4, "leases for less than 10 s"),
     "ten_seconds": (scripts.leases(10), 3, "leased"),
@@ -48,13 +49,15 @@ def test_no_answer_makes_a_client_run_hot_or_hold_what_it_should_not(lab: Lab) -
     clients = {name: Client(member) for member, name in zip(star.clients, SCRIPTS, strict=True)}
     answers = {link_local: SCRIPTS[name][0] for link_local, name in names.items()}
     with HostileHub(star.hub, answers) as hub:
+        in_use = clients["in_use"].member.host
+        in_use.ip(f"address add {scripts.IN_USE}/32 dev lo")
         for client in clients.values():
             client.program = client.member.host.popen(client.command("--foreground"))
         for name, client in clients.items():
             client.program.wait_for_output(SCRIPTS[name][2], timeout=20.0)
         wait_until(
             lambda: all(
-                hub.span(link_local) > WINDOW or name == "dribble"
+                hub.span(link_local) > WINDOW or name in ("dribble", "in_use")
                 for link_local, name in names.items()
             ),
             timeout=90.0,

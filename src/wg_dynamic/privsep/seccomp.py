@@ -83,7 +83,10 @@ def _common(pid: int) -> dict[str, Rule]:
     rules: dict[str, Rule] = {
         "sendto": ((Word(3, _NO_FAST_OPEN, 0), *_null(4)),),
         "sendmsg": ((Word(2, _NO_FAST_OPEN, 0),),),
-        "setsockopt": ((Word(1, _FULL, 6), Word(2, _FULL, 1)),),  # TCP_NODELAY
+        "setsockopt": (
+            (Word(1, _FULL, 6), Word(2, _FULL, 1)),  # TCP_NODELAY
+            (Word(1, _FULL, 1), Word(2, _FULL, 13)),  # SO_LINGER: server/door.py
+        ),
         "mmap": _NOT_EXECUTABLE,
         "mprotect": _NOT_EXECUTABLE,
         "fcntl": _one_of(1, *_FCNTLS),
