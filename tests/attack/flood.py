@@ -19,6 +19,7 @@ import selectors
 import socket
 import struct
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
@@ -65,11 +66,12 @@ class Attack:
         self._open: dict[socket.socket, Iterator[bytes]] = {}
         self._unsent: dict[socket.socket, bytes] = {}
         self._ports = itertools.cycle(UNPRIVILEGED if kind == "unprivileged" else PRIVILEGED)
+        self._pause = threading.Event()
         self._abandons = kind in ("connections", "unprivileged")
 
     def run(self, until: float, attempts: int | None = None) -> None:
         """Attack until a time, or until so many connections were tried."""
-        room = IN_FLIGHT if self._abandons else ALLOWED
+        room = IN_FLIGHT if self._abandons else ALLOWED + (self.kind == "slow")
         while _CLOCK.now() < until and (attempts is None or self.count["connections"] < attempts):
             while len(self._open) < room and self._begin():
                 pass
@@ -78,7 +80,7 @@ class Attack:
             for key, _ in ready:
                 self._on_ready(key.fileobj)  # type: ignore[arg-type]  # the sockets we registered
             if slow:  # a byte now and then: enough to be no idle one
-                self._selector.select(0.2)
+                self._pause.wait(0.2)
             elif self._abandons and not ready:
                 self._give_up()
         for connection in list(self._open):

@@ -61,6 +61,7 @@ def test_floods_cost_the_honest_peer_nothing_and_the_server_little(
     # Two peers with all that they may have, and what is on its way in or out.
     assert most - before.files <= 2 * MAX_PER_PEER + 8 * ACCEPTED_AT_ONCE
     assert is_untroubled(server)
+    assert "too many messages, no new connections for now" in server.program.output()
     Client(honest).start()
 
 
