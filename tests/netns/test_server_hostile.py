@@ -78,10 +78,10 @@ def test_an_honest_client_is_served_whatever_the_others_send(lab: Lab, database:
     honest.wait_for_lease()
     for each in (slow, deaf, *many):
         each.close()
-    with connect(hostile) as connection:  # refused, or turned away without a word
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            connection.sendall(ANY.encode())
-            assert connection.recv(4096) in (b"", b"errno=3\nerrmsg=Chosen IP(s) unavailable\n\n")
+    # Refused, or turned away without a word.
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError), connect(hostile) as connection:
+        connection.sendall(ANY.encode())
+        assert connection.recv(4096) in (b"", b"errno=3\nerrmsg=Chosen IP(s) unavailable\n\n")
     output = server.program.output()
     assert "Traceback" not in output
     assert "bug" not in output
