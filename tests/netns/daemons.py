@@ -71,7 +71,7 @@ class Daemon:
     def stop(self) -> None:
         """Stop it as systemd does, and see that it went well."""
         self.program.process.terminate()
-        status = self.program.wait(5.0)
+        status = self.program.wait(10.0)
         if status != 0:
             msg = f"{self.name} ended with {status}:\n{self.program.output()}"
             raise LabError(msg)
