@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.crash.recorder import build_recorder
 from tests.fakes.clock import FakeClock
 from tools.power_cut import Disk, Record, read_log, write_out
-from tools.processes import environment
+from tools.processes import unmeasured
 from wg_dynamic.store.base import StoreError
 from wg_dynamic.store.sqlite import SqliteStore
 
@@ -58,10 +58,9 @@ def record(place: Path, synchronous: str, count: int) -> list[Record]:
     disk, library, log = place / "disk", place / "recorder.so", place / "log"
     disk.mkdir()
     build_recorder(library, disk, log)
-    unmeasured = {name: text for name, text in environment().items() if "COVERAGE" not in name}
     subprocess.run(
         [sys.executable, "-c", COMMIT, disk, synchronous, str(count)],
-        env={**unmeasured, "LD_PRELOAD": str(library)},
+        env={**unmeasured(), "LD_PRELOAD": str(library)},
         check=True,
         timeout=60,
     )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.processes import environment, wait_until
+from tools.processes import environment, unmeasured, wait_until
 
 PREAMBLE = """
 import atexit, logging, os, select, signal, sys
@@ -84,7 +84,7 @@ background(daemon)
 def test_a_daemon_that_is_killed_is_reported(tmp_path: Path) -> None:
     script = "background(lambda verdict: os.kill(os.getpid(), signal.SIGKILL))"
     # Unmeasured: it would leave half a file of coverage data.
-    env = {name: text for name, text in environment().items() if "COVERAGE" not in name}
+    env = unmeasured()
     done = run(tmp_path, script, env)
     assert done.returncode == 1
     assert "ended while starting" in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.processes import environment
+from tools.processes import unmeasured
 from wg_dynamic.privsep.ledger import ADDRESS, Ledger
 
 # Says what it is about to set only after the ledger has it, as the helper sets it only then; and
@@ -40,7 +40,7 @@ def test_after_a_kill_everything_that_was_set_is_named(tmp_path: Path, seed: int
     with subprocess.Popen(
         [sys.executable, "-c", COME_AND_GO, str(path)],
         # Unmeasured: it would leave half a file of coverage data.
-        env={name: text for name, text in environment().items() if "COVERAGE" not in name},
+        env=unmeasured(),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.processes import environment
+from tools.processes import unmeasured
 from wg_dynamic.system.runtime import RuntimeDirectory
 
 PREAMBLE = """
@@ -50,7 +50,7 @@ def start(script: str, root: Path) -> "subprocess.Popen[str]":
     # Unmeasured: one is killed, and would leave half a file of coverage data.
     return subprocess.Popen(
         [sys.executable, "-c", script, str(root)],
-        env={name: text for name, text in environment().items() if "COVERAGE" not in name},
+        env=unmeasured(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -156,8 +156,6 @@ def test_a_descriptor_from_the_network_process_never_stays_in_the_helper(
 def test_the_end_of_a_killed_network_process_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if "COVERAGE" in name]:
-        monkeypatch.delenv(name)  # it would leave half a file of coverage data
     with spawned(tmp_path, monkeypatch, "stay") as (process, channel):
         about(channel)
         process.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clock import FakeClock
-from tools.processes import environment
+from tools.processes import environment, unmeasured
 from wg_dynamic.store.sqlite import SqliteStore
 
 PREAMBLE = """
@@ -128,11 +128,6 @@ assert status == 0, status
 print(step)
 """
 )
-
-
-def unmeasured() -> dict[str, str]:
-    """For processes that are killed: they would leave half a file of coverage data."""
-    return {name: text for name, text in environment().items() if "COVERAGE" not in name}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tests.attack.attempts import Targets
 from tests.attack.taken import INTERPRETER
 from tests.netns.daemons import Client, Daemon, Server, snapshot
 from tools.netlab import Host, Lab, PeerConfig, generate_keys, wait_until
-from tools.processes import environment
+from tools.processes import unmeasured
 from tools.repository import ROOT
 from tools.star import make_star
 from wg_dynamic.helper.lease_keeper import LINES
@@ -132,7 +132,7 @@ def try_behind(walls: tuple[str, ...], host: Host) -> dict[str, str]:
             ],
             pass_fds=(there.listener, there.accepted),
             cwd=Path(__file__).parents[2],
-            env=environment(),
+            env=unmeasured(),
             capture_output=True,
             text=True,
             check=False,

@@ -321,7 +321,7 @@ class LeaseClient:
                 return self._in_use(event, now) if was is State.BOUND else []
             case Declined():
                 return self._declined(now)
-            case StopAsked():
+            case _:
                 return self._stop(release=event.release, now=now)
 
     def _start(self, now: float) -> list[Action]:

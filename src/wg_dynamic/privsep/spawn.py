@@ -36,11 +36,7 @@ def spawn_network_process(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.suppress(OSError):  # before Linux 6.16: Channel.receive closes what comes
         ours.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT_VARIABLES or name.startswith("COVERAGE_")
-    }
+    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     identity = f"{theirs.fileno()},{account.uid},{account.gid}"
     with theirs:
         try:

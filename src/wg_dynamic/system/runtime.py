@@ -53,8 +53,7 @@ class RuntimeDirectory:
         self._lock: int | None = None
         try:
             for path, mode in ((root, 0o755), (self.path, 0o700)):
-                _make_directory(path, mode)
-                check_directory(path)
+                _make_own_directory(path, mode)
         except PermissionError as error:
             msg = f"cannot make {self.path}: {error.strerror}; run as root"
             raise PrivilegeError(msg) from error
@@ -136,6 +135,17 @@ class RuntimeDirectory:
                 self.path.rmdir()
         os.close(self._lock)
         self._lock = None
+
+
+def _make_own_directory(path: Path, mode: int) -> None:
+    """Make it, or see that nobody else can change what is there. A daemon that ends removes it."""
+    for _ in range(_ATTEMPTS):
+        _make_directory(path, mode)
+        with contextlib.suppress(FileNotFoundError):
+            check_directory(path)
+            return
+    msg = f"cannot make {path}: it is removed again and again"
+    raise ConfigError(msg)
 
 
 def _make_directory(path: Path, mode: int) -> None:

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.processes import CommandError, LabError, Program, end_all, environment, wait_until
+from tools.processes import (
+    PATIENCE,
+    CommandError,
+    LabError,
+    Program,
+    end_all,
+    environment,
+    wait_until,
+)
 
 
 def start(tmp_path: Path, script: str) -> Program:
@@ -19,7 +27,7 @@ def start(tmp_path: Path, script: str) -> Program:
 def test_waiting_ends_when_the_condition_holds_and_complains_when_it_does_not() -> None:
     answers = iter([False, False, True])
     wait_until(lambda: next(answers))
-    with pytest.raises(LabError, match=r"the lease did not come true within 0\.01 s"):
+    with pytest.raises(LabError, match=f"the lease did not come true within {0.01 * PATIENCE:g} s"):
         wait_until(lambda: False, timeout=0.01, what="the lease")
 
 
@@ -39,7 +47,7 @@ def test_all_programs_end_within_one_and_the_same_time(tmp_path: Path) -> None:
 def test_waiting_too_long_shows_what_the_program_printed(tmp_path: Path) -> None:
     program = start(tmp_path, "echo stuck; exec sleep 60")
     program.wait_for_output("stuck")
-    with pytest.raises(LabError, match=r"(?s)runs on after 0\.01 s:\nstuck"):
+    with pytest.raises(LabError, match=rf"(?s)runs on after {0.01 * PATIENCE:g} s:\nstuck"):
         program.wait(timeout=0.01)
     program.send_signal(signal.SIGTERM)
     assert program.wait() == -signal.SIGTERM

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.processes import unmeasured
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config import file as module
 from wg_dynamic.helper.config.document import ServerConfig
@@ -100,7 +101,13 @@ def test_a_client_without_a_file_needs_no_parser() -> None:
         "import sys; from wg_dynamic.cli import client;"
         " client.load_client_config('no-such-interface'); print('tomllib' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "False\n"
 
 
