@@ -114,6 +114,39 @@ async def test_a_released_address_may_go_to_another_peer_in_the_same_batch() -> 
     assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
 
 
+async def test_a_request_may_get_what_a_later_one_in_its_batch_releases() -> None:
+    server = Server("192.0.2.7/32")
+    async with server.running():
+        await server.request(ALICE)
+        server.journal.clear()
+        requested = server.submit(BOB, request_for())
+        released = server.submit(ALICE, release_of())
+        granted, answer = await requested, await released
+    assert isinstance(granted, RequestIPReply)
+    assert ips(granted) == ["192.0.2.7"]
+    assert answer.errno is ErrorCode.SUCCESS
+    assert server.journal == [
+        "take off 192.0.2.7",
+        "commit end 192.0.2.7, hold 192.0.2.7",
+        "add 192.0.2.7",
+        "answer",
+        "answer",
+    ]
+    assert server.in_force() == server.stored() == {"192.0.2.7": BOB}
+
+
+async def test_when_a_batch_fails_what_it_released_for_another_stays_with_its_holder() -> None:
+    server = Server("192.0.2.7/32")
+    async with server.running():
+        await server.request(ALICE)
+        server.store.fails = True
+        requested = server.submit(BOB, request_for())
+        released = server.submit(ALICE, release_of())
+        assert (await requested).errno is ErrorCode.STORE_DOWN
+        assert (await released).errno is ErrorCode.STORE_DOWN
+        assert server.in_force() == server.held() == server.stored() == {"192.0.2.7": ALICE}
+
+
 async def test_a_release_after_a_request_of_the_same_peer_leaves_nothing_leased() -> None:
     """The client gave an exchange up and released: both may wait here at the same time."""
     server = Server()
