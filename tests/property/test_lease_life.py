@@ -53,6 +53,8 @@ TERMS = [
     terms(True, "192.0.2.5", addresses_per_peer=2, grace_time=300.0),
     terms(False, "192.0.2.2"),
     terms(False, "192.0.2.3", reservations=(Reservation(BOB, (RESERVED,)),), grace_time=300.0),
+    # Too few for all: what one gives back is what another waits for.
+    LeaseTerms((PoolTerms(parse_pool(SECOND)),), quarantine_time=5000.0, max_new_addresses=10**6),
 ]
 KEYS = st.sampled_from([ALICE, BOB, CAROL])
 WISHES = st.lists(
@@ -160,6 +162,13 @@ class LeaseLife(RuleBasedStateMachine):
     def ask_and_wait(self, asked: list[tuple[bytes, RequestIP]], seconds: float) -> None:
         self.ask(asked, settled=True)
         self.wait(seconds)
+
+    @rule(asked=st.lists(REQUESTS, min_size=1, max_size=2), givers=st.lists(KEYS, max_size=2))
+    def ask_and_release(self, asked: list[tuple[bytes, RequestIP]], givers: list[bytes]) -> None:
+        self.ask(asked, settled=False)
+        for key in givers:
+            self.release(key)
+        self.settle()
 
     @rule(key=KEYS)
     def release(self, key: bytes) -> None:
