@@ -240,6 +240,7 @@ class LeaseLife(RuleBasedStateMachine):
         self.loop.run_until_complete(do())
         self.awaited.clear()
         assert not self.faults
+        self.give_quarantine_up()  # the next terms may reserve nothing
         for key, requests in self.pending.items():
             if requests:  # nobody knows what became of it, but what the store says
                 self.forget_all_of(key)
@@ -387,14 +388,14 @@ class LeaseLife(RuleBasedStateMachine):
                     self.ended.pop(address, None)
 
     def give_quarantine_up(self) -> None:
-        """Whom an address is reserved for may take it, though another peer declined it once.
+        """Whom an address is reserved for may take it, though it was declined once.
 
-        It may also have been refused in the allowed IPs then: only the table tells.
+        It may also have been refused in the allowed IPs then, or not been told before a crash:
+        only the store tells.
         """
-        for address, (key, _) in list(self.quarantined.items()):
-            lease = self.server.table.get(address)
-            if self.reserved(address) not in (None, key) and lease and lease.public_key != key:
-                del self.quarantined[address]
+        for lease in self.server.store.load(self.server.clock.moment()):
+            if not lease.declined and self.reserved(lease.address) == lease.public_key:
+                self.quarantined.pop(lease.address, None)
 
     def end(self, address: bytes, key: bytes, at: float) -> None:
         del self.leased[address]
@@ -466,6 +467,19 @@ def test_one_who_asked_before_a_decline_may_get_what_is_reserved_for_it(life: Le
     life.crash(0, number=2)
     life.ask([(ALICE, wish_for("192.0.2.3"))], settled=True)  # hers, whatever Bob declined
     assert life.leased[RESERVED][0] == ALICE
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_one_may_hold_what_it_declined_when_it_was_reserved_for_it(
+    life: LeaseLife, turns: int
+) -> None:
+    life.begin(3, seed=0)
+    life.ask([(BOB, wish_for("192.0.2.3"))], settled=True)
+    life.decline(BOB, "192.0.2.3")
+    life.settle()
+    life.ask([(BOB, wish_for("192.0.2.3"))], settled=False)
+    life.crash(turns, number=1)  # it may have it, and not know; it is not reserved any more
+    life.ask([(BOB, wish_for("192.0.2.3"))], settled=True)
 
 
 LeaseLife.TestCase.settings = settings(max_examples=300, stateful_step_count=30)
