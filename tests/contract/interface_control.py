@@ -67,6 +67,10 @@ def addresses(control: InterfaceControl, link: Link) -> set[str]:
     return {text for text in found if not text.startswith("fe80::") or text == "fe80::1/128"}
 
 
+def _is_link(event: Event) -> bool:
+    return isinstance(event, LinkEvent)
+
+
 class InterfaceControlContract:
     def test_a_link_is_found_by_name_and_by_index(self, host: HostUnderTest) -> None:
         one, two = host.control.link("one"), host.control.link("two")
@@ -239,6 +243,28 @@ class InterfaceControlContract:
         assert ours(host.control, one)[0].preferred_source == parse_address("10.0.0.1")
         host.control.remove_address(one.ifindex, parse_prefix("10.0.0.1/32"))
         assert ours(host.control, one) == []
+
+    def test_the_last_ipv4_address_takes_every_ipv4_route_along_without_a_word(
+        self, host: HostUnderTest
+    ) -> None:
+        one = host.control.link("one")
+        for text in ("10.0.0.1/32", "10.0.0.2/32"):
+            host.control.set_address(Address(one.ifindex, parse_prefix(text)))
+        for text in ("10.9.0.0/16", "fd09::/48"):
+            host.control.add_route(a_route(text, one))
+        elsewhere = replace(a_route("10.8.0.0/16", one), table=1234)
+        host.control.add_route(elsewhere)
+        host.control.remove_address(one.ifindex, parse_prefix("10.0.0.1/32"))
+        assert len(ours(host.control, one)) == 3
+        events = host.control.events()
+        host.control.remove_address(one.ifindex, parse_prefix("10.0.0.2/32"))
+        assert [str(route.prefix) for route in ours(host.control, one)] == ["fd09::/48"]
+        # What is told next comes after all that is told of the address.
+        host.control.set_link_mtu(one.ifindex, 1400)
+        told: list[Event] = []
+        host.wait(lambda: told.extend(events.read()) or any(_is_link(e) for e in told))
+        assert not [e for e in told if isinstance(e, RouteEvent) and e.route.protocol == 97]
+        events.close()
 
     def test_an_ipv6_route_has_an_expiry_that_can_be_refreshed(self, host: HostUnderTest) -> None:
         one = host.control.link("one")

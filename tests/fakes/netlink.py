@@ -300,7 +300,10 @@ class FakeInterfaces:
             self._drop_route(route)
 
     def _drop_address(self, address: Address) -> None:
-        """With it go its local route and, for IPv4, routes that have it as preferred source."""
+        """With it go its local route and, for IPv4, routes that have it as preferred source.
+
+        With the last IPv4 address go all IPv4 routes over the interface.
+        """
         self.all_addresses.remove(address)
         self._tell(AddressEvent(address, gone=True))
         packed = address.prefix.packed
@@ -315,6 +318,13 @@ class FakeInterfaces:
                 or (address.prefix.is_ipv4 and r.preferred_source == packed)
             )
         )
+        left = [a for a in self.all_addresses if a.ifindex == address.ifindex]
+        if address.prefix.is_ipv4 and not any(a.prefix.is_ipv4 for a in left):
+            self.all_routes = [  # and nobody is told
+                r
+                for r in self.all_routes
+                if r.ifindex != address.ifindex or not r.prefix.is_ipv4 or r.kind == RTN_LOCAL
+            ]
 
     def _drop_ipv6(self, ifindex: int) -> None:
         for address in self.addresses(ifindex):

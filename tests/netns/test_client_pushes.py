@@ -177,6 +177,35 @@ def test_a_lease_that_ends_or_moves_takes_no_address_of_an_administrator_along(l
     assert snapshot(host) == before
 
 
+def test_routes_of_others_stay_when_the_only_ipv4_address_goes(lab: Lab) -> None:
+    """The kernel drops them with it: wg-quick's for AllowedIPs, its default route among them."""
+    allowed = ("fe80::/128", "10.0.0.0/8", "0.0.0.0/0")
+    star = make_star(lab, server_allowed_ips=allowed, addrgenmode="none", route=False)
+    make_hub(star)
+    member = star.clients[0]
+    host, client = member.host, Client(member)
+    host.ip("route add 10.0.0.0/8 dev wg0 metric 7", "route add default dev wg0 table 51820")
+    before = snapshot(host)
+
+    def routes_of_wg_quick() -> list[str]:
+        lines = host.run(["ip", "-4", "route", "show", "table", "all", "dev", "wg0"]).stdout
+        return sorted(line.split()[0] for line in lines.splitlines() if "src" not in line)
+
+    with scripted_server(star.hub, address(IPV4, "10.44.0.0/24", seconds=10)) as server:
+        client.start("leased")
+        host.ip("route add 10.7.0.0/16 dev wg0")  # meanwhile
+        server.reply = ""
+        wait_until(lambda: IPV4 not in str(member.interface.addresses()), timeout=15, what="expiry")
+        wanted = ["10.0.0.0/8", "10.7.0.0/16", "default"]
+        wait_until(lambda: routes_of_wg_quick() == wanted, what="the routes of others")
+        host.ip("route delete 10.7.0.0/16 dev wg0")
+        server.reply = reply(LEASE)
+        wait_until(lambda: IPV4 in str(member.interface.addresses()), timeout=15, what="a lease")
+        client.kill_both()
+        assert client.run("--stop").returncode == 0
+    assert snapshot(host) == before
+
+
 def test_the_server_s_file_decides_what_its_clients_have(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none", route=False, private=(ETC,))
     star.hub.host.ip(*(f"address add {each} dev lo" for each in BEHIND))

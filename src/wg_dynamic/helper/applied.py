@@ -14,6 +14,7 @@ from typing import Protocol
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.judgement import Taken
+from wg_dynamic.helper.kept_routes import KeptRoutes
 from wg_dynamic.helper.link_mtu import LinkMtu
 from wg_dynamic.helper.qualify import SERVER_PREFIX
 from wg_dynamic.helper.tunnel_routes import TunnelRoutes
@@ -62,6 +63,7 @@ class AppliedLease:
         self._widening = Widening(wireguard, ledger)
         self._routes = TunnelRoutes(link.ifindex, interfaces, ledger)
         self._mtu = LinkMtu(link.ifindex, interfaces, ledger)
+        self._kept = KeptRoutes(link.ifindex, interfaces)
 
     def addresses(self) -> list[Prefix]:
         """The leased addresses that the ledger has."""
@@ -95,6 +97,7 @@ class AppliedLease:
         keep = self._widening.apply(taken.networks(), server_key)
         keep |= self._set_addresses(taken.addresses)
         keep |= self._routes.apply(taken)
+        self._kept.look()
         refused = [one for each in self._further for one in each.apply(taken)]
         self._undo([entry for entry in self._ours() if entry not in keep])
         if not taken.mtu:
@@ -127,7 +130,13 @@ class AppliedLease:
             if entry.prefix not in there
         ]
         self._ledger.remove(*missing)
+        self._kept.put_back()
+        self._kept.look()
         return any(entry.prefix != SERVER_PREFIX for entry in missing)
+
+    def look_at_others(self) -> None:
+        """Somebody else has made a route over the interface. Raises NetlinkError."""
+        self._kept.look()
 
     def add_server_route(self) -> None:
         """Add the way to fe80:: where it is missing. Raises NetlinkError, LedgerError."""
@@ -175,10 +184,15 @@ class AppliedLease:
         return kept
 
     def _undo(self, entries: Sequence[Entry]) -> None:
+        with_addresses = any(entry.kind == ADDRESS for entry in entries)
+        if with_addresses:
+            self._try("a look at others' routes", self._kept.look)
         for entry in entries:
             what = f"{entry.kind} {entry.prefix}"
             if entry.kind != ALLOWED_IP and self._try(what, partial(self._undo_one, entry)):
                 self._ledger.remove(entry)
+        if with_addresses:
+            self._try("the end of others' routes", self._kept.put_back)
         allowed = [entry for entry in entries if entry.kind == ALLOWED_IP]
         listed = ", ".join(str(entry.prefix) for entry in allowed)
         if self._try(f"allowed IPs {listed}", partial(self._widening.undo, allowed)):

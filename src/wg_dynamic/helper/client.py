@@ -18,6 +18,7 @@ from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.control_socket import ask_status
 from wg_dynamic.helper.further import further_of
 from wg_dynamic.helper.lease_keeper import LeaseKeeper, LeaseStatus
+from wg_dynamic.helper.name_service import undo_name_service
 from wg_dynamic.helper.policy import DEFAULT_ACCEPTANCE, Acceptance
 from wg_dynamic.helper.qualify import (
     client_link_local,
@@ -178,7 +179,12 @@ class ClientHelper:
         """Why the network process could not go on."""
 
     def start(self) -> None:
-        """Add the route to the server where it is missing. Raises NetlinkError."""
+        """Undo the name servers of a killed one; add the route to the server. NetlinkError.
+
+        Those would look like the machine's own, and what holds them would be refused; and they
+        have no lifetime, so they would stand without a lease while the server is away.
+        """
+        undo_name_service(self._ledger)
         if not self._link.up:
             _LOG.warning("%s is down: waiting for it to come up", self._link.name)
             return
@@ -283,11 +289,21 @@ class ClientHelper:
             case AddressEvent() if event.address.ifindex == self._link.ifindex:
                 return not event.gone or self._look(channel)
             case RouteEvent() if event.route.ifindex == self._link.ifindex:
-                return not event.gone or self._look(channel)
+                return self._look(channel) if event.gone else self._look_at_others()
             case AddressEvent() | RouteEvent() if not event.gone:
                 self._came_elsewhere(event, channel)
             case _:
                 pass
+        return True
+
+    def _look_at_others(self) -> bool:
+        """Somebody made a route over our interface; False when it is gone."""
+        try:
+            self._lease.look_at_others()
+        except InterfaceNotFoundError:
+            return False
+        except NetlinkError as error:
+            self._note_trouble(error)
         return True
 
     def _came_elsewhere(self, event: AddressEvent | RouteEvent, channel: Channel | None) -> None:
