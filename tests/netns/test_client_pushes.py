@@ -268,3 +268,32 @@ def test_a_default_route_is_set_when_asked_for_and_undone(lab: Lab) -> None:
         assert host.run(["nft", "list", "tables"]).stdout == ""
         assert not runtime.exists()
         assert "ERROR" not in client.program.output()
+
+
+def test_a_default_route_that_others_took_apart_is_put_together_without_the_server(
+    lab: Lab,
+) -> None:
+    """Its own packets would follow it into the tunnel: no renewal could come through."""
+    star = make_star(lab, addrgenmode="none", route=False)
+    make_hub(star)
+    hub, member = star.hub.host, star.clients[0]
+    hub.ip("address add 198.51.100.1/32 dev lo", "address add 203.0.113.1/32 dev lo")
+    host, client = member.host, Client(member, "--accept-default-route")
+    host.ip(f"route add default via {hub.address}")
+    end = PeerConfig(star.hub.interface.keys.public, ["fe80::/128"], "203.0.113.1:51820")
+    member.interface.setconf([end])
+    before = snapshot(host)
+    with scripted_server(star.hub, LEASE, routes("0.0.0.0/0", "::/0")):
+        client.start("leased")
+        assert host.ping("198.51.100.1")
+        whole = snapshot(host)
+        guard = host.run(["nft", "list", "ruleset"]).stdout
+        host.run(["nft", "flush", "ruleset"])
+        host.ip("rule delete table main suppress_prefixlength 0")  # another wg-quick's `down`
+        host.run(["wg", "set", "wg0", "fwmark", "0"])  # `wg syncconf`
+        assert not host.ping("198.51.100.1", timeout=1)
+        wait_until(lambda: snapshot(host) == whole, timeout=40, what="the default route as it was")
+        wait_until(lambda: host.ping("198.51.100.1", timeout=1), timeout=40, what="all traffic")
+        assert host.run(["nft", "list", "ruleset"]).stdout == guard
+        assert client.run("--stop").returncode == 0
+    assert snapshot(host) == before

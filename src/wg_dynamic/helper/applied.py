@@ -38,6 +38,9 @@ class Further(Protocol):
     def apply(self, taken: Taken) -> tuple[Refused, ...]:
         """Let exactly this be so; what could not be set, and why. Raises nothing."""
 
+    def stands(self) -> bool:
+        """Whether what was set is there still, as far as looking is cheap. Raises nothing."""
+
     def undo(self, *, gone: bool = False) -> None:
         """Undo what was set, also by a helper that was killed. Raises nothing.
 
@@ -103,6 +106,10 @@ class AppliedLease:
         if not taken.mtu:
             self._try("the MTU", self._mtu.put_back)
         return tuple(refused)
+
+    def stands(self) -> bool:
+        """Whether what lies outside the interface is there still."""
+        return all(each.stands() for each in self._further)
 
     def undo(self) -> None:
         """Undo everything that the lease set, what depends on other things before those."""

@@ -334,10 +334,12 @@ class ClientHelper:
             self._without_peer = True
             return True
         self._without_peer = False
-        if peer.public_key != self._keeper.server_key or self._lease.widened() - set(
-            peer.allowed_ips
-        ):
+        lost = self._lease.widened() - set(peer.allowed_ips)
+        if peer.public_key != self._keeper.server_key or lost:
             _LOG.info("the server's peer of %s has changed: renewing", self._link.name)
+            self._renew(channel)
+        elif self._up and not self._lease.stands():
+            _LOG.info("%s has lost a part of its default route: renewing", self._link.name)
             self._renew(channel)
         return True
 
@@ -368,7 +370,7 @@ class ClientHelper:
         return True
 
     def _renew(self, channel: Channel | None) -> None:
-        """Have the lease set and asked for anew, as after a link that was down."""
+        """Have the lease set, and then asked for, anew, as after a link that was down."""
         if self._up:
             self._send_states(channel, [False, True])
 

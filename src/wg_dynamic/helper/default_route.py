@@ -138,6 +138,24 @@ class DefaultRoute:
             sysctl=self._sysctl,
         )
 
+    def stands(self) -> bool:
+        """Whether all that the ledger names is there still; so too where that cannot be seen.
+
+        Nobody tells when another takes it off. Without the mark, WireGuard's own packets follow
+        the default route into the tunnel, and no renewal comes through.
+        """
+        try:
+            rules = {_parse_rule(setting) for setting in self._ledger.settings(RULE)}
+            marks = {rule.fwmark for rule in rules if rule.fwmark}
+            if rules and not (
+                marks == {self._wireguard.device().fwmark}
+                and rules <= set(self._interfaces.rules())
+            ):
+                return False
+            return self._firewall.stands()
+        except (IndexError, TypeError, ValueError, WgDynamicError):
+            return True  # what is strange, or cannot be read, is told when it is set or undone
+
     # --- what is there --------------------------------------------------------------------------
 
     def _foreign(self) -> frozenset[bool]:

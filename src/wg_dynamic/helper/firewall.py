@@ -65,6 +65,11 @@ class Firewall:
             if setting not in keep and _is_ours(setting):
                 undo_table(setting, self._ledger, self._run)
 
+    def stands(self) -> bool:
+        """Whether the tables that the ledger names are there. Raises FirewallError, ToolError."""
+        named = {tuple(each.words) for each in self._ledger.settings(FIREWALL)}
+        return not named or named <= _tables(self._run)
+
     def _set(self, family: str, guard: Guard) -> Setting:
         named = self._ledger.settings(FIREWALL)
         ours = [each for each in named if _is_ours(each) and each.words[0] == family]

@@ -37,6 +37,10 @@ class LeasedDefaultRoute:
             return ()
         return tuple(Refused(named_route(one.network), reason) for one in taken.default_routes)
 
+    def stands(self) -> bool:
+        """See Further."""
+        return self._route.stands()
+
     def undo(self, *, gone: bool = False) -> None:
         """See Further."""
         if gone:
@@ -57,6 +61,10 @@ class LeasedNames:
         if not reason:
             return ()
         return tuple(Refused(named_server(one), reason) for one in taken.name_servers)
+
+    def stands(self) -> bool:
+        """See Further. A resolver is not asked: that costs too much to be done all the time."""
+        return True
 
     def undo(self, *, gone: bool = False) -> None:
         """See Further."""

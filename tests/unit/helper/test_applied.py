@@ -369,6 +369,9 @@ class Witness:
         self.calls.append(f"apply {self.name} {len(taken.default_routes)}")
         return (Refused(self.name, "no"),)
 
+    def stands(self) -> bool:
+        return self.name != "way"
+
     def undo(self, *, gone: bool = False) -> None:
         self.calls.append(f"undo {self.name}{' gone' if gone else ''}")
 
@@ -383,6 +386,8 @@ def test_what_is_set_further_is_undone_first(world: World) -> None:
     assert "0.0.0.0/0" not in world.routes()
     lease.undo_all()
     assert calls == ["apply way 1", "apply names 1", "undo names", "undo way"]
+    assert not lease.stands()
+    assert AppliedLease(world.link, world.interfaces, world.wireguard, world.ledger).stands()
     assert world.is_bare()
     lease.forget()
     assert calls[4:] == ["undo names gone", "undo way gone"]

@@ -583,6 +583,19 @@ def test_a_server_peer_that_was_entered_anew_gets_its_allowed_ips_again(world: W
     assert recheck(world) == []
 
 
+def test_a_default_route_that_others_took_apart_is_set_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.open()
+    world.apply(*LEASE)
+    monkeypatch.setattr(module.AppliedLease, "stands", lambda _: False)
+    assert recheck(world) == RENEW
+    assert "wg0 has lost a part of its default route" in caplog.text
+    world.apply()
+    assert recheck(world) == [], "without a lease there is none"
+
+
 def test_a_server_with_another_key_gets_the_allowed_ips(world: World) -> None:
     world.open()
     world.apply(*LEASE)

@@ -245,6 +245,24 @@ def test_a_mark_that_was_taken_away_is_set_again(world: World) -> None:
     assert len(world.rules()) == 4
 
 
+def test_what_was_taken_away_is_seen(world: World) -> None:
+    assert world.default_route.stands()
+    assert world.default_route.apply((V4, V6), BOTH) == ""
+    assert world.default_route.stands()
+    world.wireguard.set_fwmark(0)  # wg syncconf
+    assert not world.default_route.stands()
+    world.default_route.apply((V4, V6), BOTH)
+    world.interfaces.all_rules = [r for r in world.interfaces.all_rules if r.priority != 32764]
+    assert not world.default_route.stands()
+    world.default_route.apply((V4, V6), BOTH)
+    world.nft.tables.clear()  # nft flush ruleset
+    assert not world.default_route.stands()
+    world.default_route.apply((V4, V6), BOTH)
+    assert world.default_route.stands()
+    world.interfaces.error = NetlinkError(errno.ENOBUFS, "dump rules")
+    assert world.default_route.stands(), "it cannot be seen"
+
+
 def test_a_mark_that_somebody_changed_is_theirs(world: World) -> None:
     world.default_route.apply((V4, V6), BOTH)
     world.wireguard.set_fwmark(77)

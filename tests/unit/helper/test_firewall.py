@@ -55,7 +55,9 @@ def test_a_table_is_changed_as_a_whole_and_put_back_when_it_was_flushed(world: W
     world.firewall.apply({True: Guard((parse_address("10.44.0.8"),), 0)})
     assert "10.44.0.8" in world.nft.tables["ip", "wg-dynamic-wg0"]
     assert "10.44.0.7" not in world.nft.tables["ip", "wg-dynamic-wg0"]
+    assert world.firewall.stands()
     world.nft.tables.clear()
+    assert not world.firewall.stands()
     world.firewall.apply({True: Guard((V4,))})
     assert "10.44.0.7" in world.nft.tables["ip", "wg-dynamic-wg0"]
 

@@ -29,6 +29,9 @@ class FakeSetter:
         self.told.append(what)
         return self.reason
 
+    def stands(self) -> bool:
+        return not self.reason
+
     def undo(self) -> None:
         self.told.append("undo")
 
@@ -64,6 +67,7 @@ def test_a_default_route_that_cannot_be_set_is_refused(setter: Any) -> None:
     setter.reason = "no nft"
     taken = Taken((IPV4,), default_routes=(default("0.0.0.0/0"),))
     ways = LeasedDefaultRoute(setter, setter.undo)
+    assert not ways.stands()
     assert ways.apply(taken) == (Refused("route 0.0.0.0/0", "no nft"),)
 
 
@@ -86,3 +90,4 @@ def test_a_lease_of_addresses_alone_sets_nothing_further(tmp_path: Path) -> None
     for each in both:
         each.undo()
     assert len(ledger) == 0
+    assert all(each.stands() for each in both)

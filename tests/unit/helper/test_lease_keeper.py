@@ -59,6 +59,9 @@ class FakeResolver:
             return (Refused("name server 10.44.0.53", self.reason),)
         return ()
 
+    def stands(self) -> bool:
+        return True
+
     def undo(self, *, gone: bool = False) -> None:
         assert not gone
         self.taken = Taken()
