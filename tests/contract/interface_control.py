@@ -67,8 +67,10 @@ def addresses(control: InterfaceControl, link: Link) -> set[str]:
     return {text for text in found if not text.startswith("fe80::") or text == "fe80::1/128"}
 
 
-def _is_link(event: Event) -> bool:
-    return isinstance(event, LinkEvent)
+def _read(events: EventSource, told: list[Event]) -> bool:
+    """Read on; whether a link's event has come."""
+    told += events.read()
+    return any(isinstance(event, LinkEvent) for event in told)
 
 
 class InterfaceControlContract:
@@ -262,7 +264,7 @@ class InterfaceControlContract:
         # What is told next comes after all that is told of the address.
         host.control.set_link_mtu(one.ifindex, 1400)
         told: list[Event] = []
-        host.wait(lambda: told.extend(events.read()) or any(_is_link(e) for e in told))
+        host.wait(lambda: _read(events, told))
         assert not [e for e in told if isinstance(e, RouteEvent) and e.route.protocol == 97]
         events.close()
 

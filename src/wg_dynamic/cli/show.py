@@ -13,6 +13,8 @@ _STATES = {
     "paused": "waiting for the interface to come up",
     "stopped": "ending",
 }
+NOT_TAKEN = "not_taken"
+"""What the server pushed in vain: sentences, each with a line of its own."""
 _NEXT = {"requesting": "next try", "bound": "renewal", "renewing": "next try"}
 
 
@@ -52,7 +54,10 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "set:"
     for name, value in status["set"].items():
-        yield f"  {name.replace('_', ' ')}: {_values(value)}"
+        if name != NOT_TAKEN:
+            yield f"  {name.replace('_', ' ')}: {_values(value)}"
+    for one in status["set"].get(NOT_TAKEN, ()):
+        yield f"not taken: {one}"
 
 
 def _values(value: object) -> str:

@@ -235,7 +235,7 @@ class LeaseKeeper:
             self._log(logging.INFO, f"{name}: no lease any more")
             notify(f"STATUS={name}: no lease any more")
         pushed = _in_words(now.taken)
-        if pushed != _in_words(before.taken):
+        if pushed != _in_words(before.taken) and (pushed or listed):
             text = pushed or "nothing besides the addresses any more"
             self._log(logging.INFO, f"{name}: {text}")
 
@@ -269,6 +269,7 @@ class LeaseKeeper:
         """What `--status` says of what was pushed, where there is any."""
         taken = self._judgement.taken
         said: dict[str, object] = {
+            "default_routes": [str(route.network) for route in taken.default_routes],
             "mtu": taken.mtu,
             "name_servers": [format_address(one) for one in taken.name_servers],
             "search": list(taken.search),
@@ -300,6 +301,9 @@ def _in_words(taken: Taken) -> str:
         listed = ", ".join(str(route.network) for route in taken.routes[:TOLD_AT_A_TIME])
         more = len(taken.routes) - TOLD_AT_A_TIME
         words.append(f"routes {listed}{f' and {more} more' if more > 0 else ''}")
+    if taken.default_routes:
+        listed = ", ".join(str(route.network) for route in taken.default_routes)
+        words.append(f"all traffic ({listed})")
     if taken.mtu:
         words.append(f"MTU {taken.mtu}")
     if taken.name_servers:

@@ -101,7 +101,6 @@ class NameService:
             reason = str(error)
         if not reason:
             self._in_force = wanted
-            _LOG.info("%s: name servers %s", self._link.name, ", ".join(wanted[0]))
         return self._say(reason)
 
     def undo(self) -> None:

@@ -26,6 +26,7 @@ BOUND: dict[str, Any] = {
         "mtu": 1380,
         "dns": None,
         "refused_routes": [{"route": "0.0.0.0/0", "reason": "not asked for"}],
+        "not_taken": ["route 8.8.8.8/32: it is public", "MTU 576: too low"],
     },
 }
 BARE = BOUND | {
@@ -65,6 +66,8 @@ def test_everything_there_is() -> None:
         "  mtu: 1380\n"
         "  dns: (none)\n"
         "  refused routes: route 0.0.0.0/0 reason not asked for\n"
+        "not taken: route 8.8.8.8/32: it is public\n"
+        "not taken: MTU 576: too low\n"
     )
 
 

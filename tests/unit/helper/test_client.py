@@ -15,6 +15,7 @@ from wg_dynamic.address import parse_prefix
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.helper import client as module
 from wg_dynamic.helper import resolvers
+from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.client import (
     ClientHelper,
     ClientSettings,
@@ -589,7 +590,7 @@ def test_a_default_route_that_others_took_apart_is_set_again(
     caplog.set_level(logging.INFO)
     world.open()
     world.apply(*LEASE)
-    monkeypatch.setattr(module.AppliedLease, "stands", lambda _: False)
+    monkeypatch.setattr(AppliedLease, "stands", lambda _: False)
     assert recheck(world) == RENEW
     assert "wg0 has lost a part of its default route" in caplog.text
     world.apply()

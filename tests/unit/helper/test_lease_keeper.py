@@ -174,6 +174,19 @@ def test_each_refusal_is_told_once(world: World, caplog: pytest.LogCaptureFixtur
     assert "wg0: nothing besides the addresses any more" in caplog.text
 
 
+def test_a_default_route_is_told_and_shown(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path / "another", Acceptance(default_route=True))
+    world.keeper.apply(ApplyLease((IPV4,), (RouteSetting(parse_prefix("0.0.0.0/0")),)))
+    assert "wg0: all traffic (0.0.0.0/0)" in caplog.text
+    assert world.keeper.pushed_status() == {"default_routes": ["0.0.0.0/0"]}
+    caplog.clear()
+    world.keeper.apply(ApplyLease(()))
+    assert "wg0: no lease any more" in caplog.text
+    assert "besides the addresses" not in caplog.text, "there are none"
+
+
 def test_a_server_that_makes_up_routes_fills_no_log(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
