@@ -203,7 +203,14 @@ def test_routes_of_others_stay_when_the_only_ipv4_address_goes(lab: Lab) -> None
         wait_until(lambda: IPV4 in str(member.interface.addresses()), timeout=15, what="a lease")
         client.kill_both()
         assert client.run("--stop").returncode == 0
-    assert snapshot(host) == before
+        assert snapshot(host) == before
+        client.start("leased")
+        taken_over = [f"address replace {ip} dev wg0" for ip in (f"{IPV4}/32", f"{IPV6}/128")]
+        host.ip(*taken_over, "route add 10.44.0.0/24 dev wg0 metric 9")
+        assert client.run("--stop").returncode == 0
+    theirs = {f"{member.link_local}/128", f"{IPV4}/32", f"{IPV6}/128"}
+    assert member.interface.addresses() == theirs
+    assert "metric 9" in host.run(["ip", "route", "show", "10.44.0.0/24"]).stdout
 
 
 def test_the_server_s_file_decides_what_its_clients_have(lab: Lab, database: Path) -> None:

@@ -19,7 +19,13 @@ from wg_dynamic.helper.link_mtu import LinkMtu
 from wg_dynamic.helper.qualify import SERVER_PREFIX
 from wg_dynamic.helper.tunnel_routes import TunnelRoutes
 from wg_dynamic.helper.widening import Widening
-from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, InterfaceControl, Link
+from wg_dynamic.netlink.control import (
+    FOREVER,
+    ROUTE_PROTOCOL,
+    Address,
+    InterfaceControl,
+    Link,
+)
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, ROUTE, Entry, Ledger
 from wg_dynamic.privsep.requests import AddressSetting, Refused
 from wg_dynamic.wireguard.control import WireGuardControl
@@ -67,6 +73,8 @@ class AppliedLease:
         self._routes = TunnelRoutes(link.ifindex, interfaces, ledger)
         self._mtu = LinkMtu(link.ifindex, interfaces, ledger)
         self._kept = KeptRoutes(link.ifindex, interfaces)
+        self._timed: set[Prefix] = set()
+        """Addresses that we have given an end."""
 
     def addresses(self) -> list[Prefix]:
         """The leased addresses that the ledger has."""
@@ -172,6 +180,7 @@ class AppliedLease:
         ]
 
     def _set_addresses(self, settings: Iterable[AddressSetting]) -> set[Entry]:
+        self._leave_taken_over()
         there = {a.prefix.packed for a in self._interfaces.addresses(self._link.ifindex)}
         kept = set()
         for setting in settings:
@@ -188,13 +197,27 @@ class AppliedLease:
                     preferred_time=setting.preferred_time,
                 )
             )
+            if setting.valid_time != FOREVER:
+                self._timed.add(setting.address)
+            else:
+                self._timed.discard(setting.address)
         return kept
+
+    def _leave_taken_over(self) -> None:
+        """What had an end and has none any more is somebody else's now (`ip address replace`)."""
+        for address in self._interfaces.addresses(self._link.ifindex):
+            if address.valid_time == FOREVER and address.prefix in self._timed:
+                self._timed.discard(address.prefix)
+                self._ledger.remove(Entry(ADDRESS, address.prefix))
 
     def _undo(self, entries: Sequence[Entry]) -> None:
         with_addresses = any(entry.kind == ADDRESS for entry in entries)
         if with_addresses:
+            self._try("a look at others' addresses", self._leave_taken_over)
             self._try("a look at others' routes", self._kept.look)
         for entry in entries:
+            if entry not in self._ledger:
+                continue
             what = f"{entry.kind} {entry.prefix}"
             if entry.kind != ALLOWED_IP and self._try(what, partial(self._undo_one, entry)):
                 self._ledger.remove(entry)

@@ -9,7 +9,7 @@ from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.judgement import Taken
-from wg_dynamic.netlink.control import ROUTE_PROTOCOL, Address, Link, Route
+from wg_dynamic.netlink.control import FOREVER, ROUTE_PROTOCOL, Address, Link, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
 from wg_dynamic.privsep.requests import AddressSetting, Refused, RouteSetting
@@ -146,6 +146,34 @@ def test_what_an_administrator_has_set_is_left_and_not_undone(world: World) -> N
     assert world.addresses() == {"10.44.0.7/24", "fd00:44::7/64"}
     assert world.routes() == {"10.44.0.0/24", "fd00:44::/64"}
     assert {r.protocol for r in world.interfaces.routes()} == {2}
+
+
+@pytest.mark.parametrize("ip", ["10.44.0.7", "fd00:44::7"])
+def test_a_leased_address_that_an_administrator_makes_permanent_is_theirs(
+    world: World, ip: str
+) -> None:
+    world.apply(LEASE)
+    theirs = Address(world.link.ifindex, parse_prefix(ip))
+    world.interfaces.set_address(theirs)  # ip address replace
+    for _ in range(2):
+        world.apply(LEASE)
+        assert theirs in world.interfaces.addresses(world.link.ifindex)
+    world.lease.undo()
+    assert world.interfaces.addresses(world.link.ifindex) == [theirs]
+    world.interfaces.remove_address(world.link.ifindex, theirs.prefix)
+    world.apply(LEASE)
+    world.interfaces.set_address(theirs)
+    world.lease.undo()
+    assert world.interfaces.addresses(world.link.ifindex) == [theirs]
+
+
+def test_a_lease_for_ever_is_ours_to_undo(world: World) -> None:
+    world.apply(LEASE)
+    for_ever = [setting("10.44.0.7", "10.44.0.0/24", FOREVER)]
+    for _ in range(2):
+        world.apply(for_ever)
+    world.lease.undo()
+    assert world.is_bare()
 
 
 def test_routes_of_an_administrator_elsewhere_do_not_count(world: World) -> None:
