@@ -144,6 +144,20 @@ os.execv("/bin/grep", ["grep", "CapEff", "/proc/self/status"])
     assert executed.split() == ["CapEff:", "00000000002015e5"]
 
 
+def test_under_no_new_privs_the_network_process_can_still_drop_all() -> None:
+    """systemd's units have NoNewPrivileges=: there root gains nothing by executing."""
+    script = """
+print(limit_helper(), flush=True)
+print(*[line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line])
+sys.stdout.flush()
+os.execv("/bin/grep", ["grep", "CapEff", "/proc/self/status"])
+"""
+    limited, own, executed = run(script, "setpriv", "--no-new-privs").splitlines()
+    assert limited == "[]"
+    assert own.split() == ["CapEff:", "0000000000001425"]
+    assert executed.split() == ["CapEff:", "00000000002015e5"]
+
+
 def test_the_helper_can_still_prepare_the_database_s_directory(tmp_path: Path) -> None:
     """At each start: when it is missing, the account's already, or open to others."""
     root = tmp_path / "wg-dynamic"

@@ -35,28 +35,35 @@ _SECUREBITS: Final = 0b11101011
 neither that nor KEEP_CAPS and NO_SETUID_FIXUP, which stay off, can be changed (_LOCKED)."""
 
 
-def limit(held: Collection[int], bounding: Collection[int]) -> None:
+def limit(
+    held: Collection[int], bounding: Collection[int], permitted: Collection[int] = ()
+) -> None:
     """Give up all capabilities but `held`, and for what is executed all but `bounding`.
 
-    Those that we do not have are not gained. Raises OSError: EPERM without SETPCAP where there
-    is something to take out of the bounding set; `held` is done all the same.
+    `permitted`: kept besides, without effect as they stand. Those that we do not have are not
+    gained. Raises OSError: EPERM without SETPCAP where there is something to take out of the
+    bounding set; the rest is done all the same.
     """
     try:
         limit_bounding(bounding)
     finally:
-        hold(held)
+        hold(held, permitted)
 
 
-def hold(held: Collection[int]) -> None:
-    """Give up all permitted, effective and inheritable ones but `held`. Raises OSError."""
+def hold(held: Collection[int], permitted: Collection[int] = ()) -> None:
+    """Give up all effective ones but `held`, permitted ones but those and `permitted`. OSError."""
     # Two sets of three words: effective, permitted, inheritable; the low 32 numbers first.
     header = struct.pack("=Ii", _VERSION_3, 0)
     data = create_string_buffer(24)
     libc.capget(header, data)
     now = struct.unpack("=6I", data.raw)
-    mask = sum(1 << number for number in held)
-    low, high = now[1] & mask & 0xFFFFFFFF, now[4] & mask >> 32
-    libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0))
+    effective, kept = (
+        sum(1 << number for number in numbers) & (now[1] | now[4] << 32)
+        for numbers in (set(held), {*held, *permitted})
+    )
+    low, high = 0xFFFFFFFF, 32
+    words = (effective & low, kept & low, 0, effective >> high, kept >> high, 0)
+    libc.capset(header, struct.pack("=6I", *words))
     try:
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError as error:

@@ -18,6 +18,7 @@ _CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_GET_NO_NEW_PRIVS = 39
 """linux/prctl.h"""
 HELPER = frozenset(
     {
@@ -74,10 +75,17 @@ def limit_helper() -> list[str]:
     """Keep what the helper needs; returns what we were not let do, in words.
 
     What the helper executes begins with STARTED: nobody but the network process does, to drop all.
+    Under no_new_privs (systemd's NoNewPrivileges=) root gains nothing at exec that it has not in
+    its permitted set (security/commoncap.c): STARTED stays there, without effect in the helper.
     """
     lacks: list[str] = []
+    permitted = STARTED if libc.prctl(_PR_GET_NO_NEW_PRIVS) else ()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # WireGuard's answers carry the private key
-    _try("a small capability bounding set", lambda: capabilities.limit(HELPER, STARTED), lacks)
+    _try(
+        "a small capability bounding set",
+        lambda: capabilities.limit(HELPER, STARTED, permitted),
+        lacks,
+    )
     return lacks
 
 
