@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from tests.systemd.conftest import Side
 from tests.systemd.machine import End, Unit, ip, run, snapshot, tunnel
@@ -95,3 +96,43 @@ def test_the_interface_may_be_wireguard_go_s(machine: None) -> None:
     assert unit.state() == ("active", "success")
     unit.systemctl("stop")
     end.delete()
+
+
+def test_what_the_hub_pushes_is_set_within_the_sandbox(client: Side, resolved: None) -> None:
+    """Name servers by resolvectl, a default route by sysctl and nft: programs of the unit's too."""
+    leased(client)
+    client.unit.systemctl("stop")
+    before, ruleset = snapshot(), run("nft", "list", "ruleset")
+    etc = Path("/etc/wg-dynamic")
+    etc.mkdir(exist_ok=True)
+    (etc / "far1.toml").write_text(
+        'mtu = 1380\nroutes = ["0.0.0.0/0", "::/0"]\n[dns]\nservers = ["10.45.0.1"]\n'
+    )
+    (etc / "wg1.toml").write_text(
+        '[client]\naccept-dns = ["10.45.0.0/24"]\naccept-default-route = true\n'
+    )
+    try:
+        client.far_unit.systemctl("restart")
+        client.far_unit.wait_for()
+        client.unit.systemctl("start")
+        leased(client)
+        wait_until(lambda: "10.45.0.1" in run("resolvectl", "dns", "wg1"), timeout=20)
+        assert "lookup 51820" in run("ip", "rule")
+        assert "lookup 51820" in run("ip", "-6", "rule")
+        assert "wg-dynamic-wg1" in run("nft", "list", "tables")
+        assert Path("/proc/sys/net/ipv4/conf/all/src_valid_mark").read_text() == "1\n"
+        os.kill(client.unit.processes()[0], signal.SIGKILL)
+        client.unit.wait_for_restart()
+        client.unit.wait_for_status("leased")
+        wait_until(lambda: "10.45.0.1" in run("resolvectl", "dns", "wg1"), timeout=20)
+        client.unit.systemctl("stop")
+        assert snapshot() == before
+        assert run("nft", "list", "ruleset") == ruleset
+        assert "10.45.0.1" not in run("resolvectl", "dns")
+        assert not [line for line in client.unit.journal("--priority=3") if "cannot undo" in line]
+    finally:
+        for path in etc.glob("*1.toml"):
+            path.unlink()
+        client.far_unit.systemctl("restart")
+        client.far_unit.wait_for()
+        client.unit.systemctl("start")
