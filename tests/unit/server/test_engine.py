@@ -381,9 +381,11 @@ async def test_a_source_that_became_another_peers_is_not_permitted() -> None:
         await server.request(BOB, "192.0.2.7")
         answer = await server.submit(ALICE, request_for(), source=SOURCES[BOB])
         assert answer.errno is ErrorCode.NOT_PERMITTED
-        released = await server.submit(ALICE, release_of("192.0.2.7"), source=SOURCES[BOB])
-        assert released.errno is ErrorCode.NOT_PERMITTED
-    assert server.in_force() == {"192.0.2.7": BOB}
+        await server.request(ALICE, "192.0.2.8")
+        for address in ("192.0.2.7", "192.0.2.8"):  # its own neither
+            released = await server.submit(ALICE, release_of(address), source=SOURCES[BOB])
+            assert released.errno is ErrorCode.NOT_PERMITTED
+    assert server.in_force() == {"192.0.2.7": BOB, "192.0.2.8": ALICE}
 
 
 async def test_another_peers_address_is_not_released() -> None:
