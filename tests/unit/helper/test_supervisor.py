@@ -14,6 +14,7 @@ from wg_dynamic.helper import supervisor as module
 from wg_dynamic.helper.supervisor import (
     CALM,
     FAILED_STARTS,
+    MESSAGES_AT_A_TIME,
     RECHECK,
     RESTART_FIRST,
     RESTART_MAX,
@@ -390,6 +391,23 @@ def test_a_request_that_cannot_be_carried_out_costs_the_process(
     assert len(world.processes) == 2
     assert "network process: WireGuard is gone" in caplog.text
     assert world.role.got == ["ready", Connect()]
+
+
+def test_one_that_floods_does_not_keep_the_others_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got = world.role.got
+
+    def once_more(message: object, _channel: Channel) -> None:
+        got.append(message)
+        if len(got) == 1:
+            world.events.put(Overrun())
+        if len(got) < 4 * MESSAGES_AT_A_TIME:
+            world.say(message)
+
+    monkeypatch.setattr(world.role, "answer", once_more)
+    world.run(lambda: world.say(Connect()), world.stop, world.die)
+    assert got.index(Overrun()) <= 2 * MESSAGES_AT_A_TIME < len(got)
 
 
 def test_what_is_no_message_costs_the_process(world: World) -> None:
