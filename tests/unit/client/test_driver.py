@@ -371,6 +371,16 @@ def test_the_text_of_a_hostile_server_is_made_fit_for_a_terminal(client: Client)
     assert len(text) < 300
 
 
+def test_so_is_that_of_version_1_which_may_be_anything(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.start()
+    client.exchange(ANY_2, REFUSED_VERSION)
+    client.exchange(ANY_1, b"errno=6\nerrmsg=\x1b[2J\xff\n\n")
+    assert client.expect(Report).text == "the server refuses (errno 6): ?[2J?"
+    assert "\x1b" not in caplog.text
+
+
 def test_an_answer_to_something_else_is_a_failure(client: Client) -> None:
     client.start()
     client.exchange(ANY_2, b"ping=2\nerrno=8\n\n")
