@@ -240,7 +240,9 @@ def test_links_are_not_followed(path: Path, tmp_path: Path) -> None:
         Ledger(path)
     path.unlink()
     path.with_name("ledger.new").symlink_to(precious)
-    Ledger(path).close()
+    ledger = Ledger(path)
+    ledger.add(address("192.0.2.7/32"))
+    ledger.close()
     assert precious.read_text() == "precious"
 
 
