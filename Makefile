@@ -19,8 +19,8 @@ check: ## what to run before each commit: a minute or two, without root
 netns: ## only the tests with namespaces and real WireGuard (root)
 	@tools/stages netns
 
-soak: ## for hours: kill the server under load, fuzz (FUZZ_SECONDS=600 a target); recorded (root)
-	@tools/stages soak fuzz-soak
+soak: ## for hours: defences taken out, kill the server under load, fuzz (FUZZ_SECONDS=600 each) (root)
+	@tools/stages defences soak fuzz-soak
 
 kernel: ## all tests with namespaces on two kernels of Debian, in QEMU: an hour (root)
 	@tools/stages harness kernel

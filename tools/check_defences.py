@@ -1,0 +1,244 @@
+"""Take each defence of the threat model out, in a copy of the tree, and see its test fail.
+
+tests/defences.toml says for each claim which text makes the defence, what stands there when it is
+out, and which test notices. `--write` puts what was seen into docs/threat-model-tests.md.
+
+    python -m tools.check_defences [--write] [--only WORD] [--without-root]
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from tools.repository import ROOT, files
+
+LIST: Final = Path("tests/defences.toml")
+TABLE: Final = Path("docs/threat-model-tests.md")
+WORKERS: Final = 2
+TIME_LIMIT: Final = 120.0
+"""Seconds for the test of one defence; one that hangs has not said what is wrong."""
+_TESTS_FAILED: Final = 1
+"""pytest's exit status; 2 to 5 mean that it could not even ask."""
+_FAILED: Final = re.compile(r"^FAILED (\S+)", re.M)
+_HEAD: Final = f"""\
+# Which test fails without which defence
+
+Made by `python -m tools.check_defences --write`, which takes each defence of the
+[threat model](threat-model.md) out in a copy of the tree and runs its test; `make soak` does so
+again. What is taken out, and how, stands in [{LIST}](../{LIST}).
+The last column is what failed first.
+
+Three kinds of claim show themselves without that. What WireGuard drops is not ours to take out
+(`netns/test_spoofing.py` sees the kernel count it). The attacks of a taken process are tried
+behind no wall, too, where they have to succeed (`netns/test_taken_process.py`). And each fuzz
+target is shown to notice a wrong error (`property/test_fuzz_examples.py`).
+"""
+
+
+@dataclass(frozen=True)
+class Defence:
+    """One entry of the list."""
+
+    section: str
+    """Of the threat model."""
+    claim: str
+    file: str
+    """Where the defence is, from the root of the tree."""
+    out: Sequence[tuple[str, str]]
+    """A text of the file, which is in there once, and what stands there without the defence."""
+    test: str
+    """What notices, as pytest is told it."""
+    root: bool
+    """Whether the test needs root."""
+
+    def taken_out(self, text: str) -> str:
+        """The file's text without the defence. Raises ValueError when it is not in there once."""
+        if not self.out:
+            msg = f"{self.file}: nothing is taken out, expected something"
+            raise ValueError(msg)
+        for old, new in self.out:
+            count = text.count(old)
+            if count != 1 or old == new:
+                msg = f"{self.file}: {count} times {old!r}, expected once, and another text for it"
+                raise ValueError(msg)
+            text = text.replace(old, new)
+        return text
+
+
+def read_list(text: str) -> list[Defence]:
+    """The entries of tests/defences.toml."""
+    return [
+        _defence(section["name"], **entry)
+        for section in tomllib.loads(text)["section"]
+        for entry in section["defence"]
+    ]
+
+
+def _defence(
+    section: str,
+    *,
+    claim: str,
+    file: str,
+    out: Sequence[tuple[str, str]],
+    test: str = "",
+    root: bool = False,
+) -> Defence:
+    place = Path(file)
+    own = Path("tests/unit") / place.parent / f"test_{place.name}"
+    if place.parts[0] != "packaging":
+        place = Path("src/wg_dynamic") / place
+    return Defence(section, claim, str(place), out, test or str(own), root)
+
+
+def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
+    """What of the list does not fit the tree."""
+    for one in defences:
+        try:
+            one.taken_out((root / one.file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            yield f"{one.claim}: {error}"
+        path, _, name = one.test.partition("::")
+        function = name.partition("[")[0].rpartition("::")[2]
+        if not (root / path).exists() or f"def {function}" not in (root / path).read_text():
+            yield f"{one.claim}: there is no test {one.test}"
+
+
+def table(defences: Sequence[Defence], failed: Sequence[str]) -> str:
+    """The document: a table for each section."""
+    lines = [_HEAD]
+    section = ""
+    for one, test in zip(defences, failed, strict=True):
+        if one.section != section:
+            section = one.section
+            lines += ["", f"## {section}", "", "| Claim | Defence | Fails without it |"]
+            lines += ["|---|---|---|"]
+        where = one.file.removeprefix("src/wg_dynamic/")
+        path, _, name = test.removeprefix("tests/").partition("::")
+        words = name.partition("[")[0].rpartition("::")[2].replace("_", " ")
+        lines.append(f"| {one.claim} | `{where}` | `{path}`{words and f': {words}'} |")
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+class Copy:
+    """A tree like this one, with an interpreter that imports from it alone (also with -I)."""
+
+    def __init__(self, place: Path) -> None:
+        for path in files(ROOT):
+            there = place / path
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, there)
+        shutil.copy2(ROOT / "pyproject.toml", place)
+        self._place = place
+        venv.create(place / ".venv", symlinks=True)
+        ours = Path(sys.prefix)
+        for script in (ours / "bin").glob("wg-dynamic-*"):
+            there = place / ".venv/bin" / script.name
+            if (place / "packaging" / script.name).exists():
+                there.symlink_to(place / "packaging" / script.name)
+                continue
+            text = script.read_text(encoding="utf-8").replace(str(ours), str(place / ".venv"))
+            there.write_text(text, encoding="utf-8")
+            shutil.copymode(script, there)
+        (packages,) = (place / ".venv/lib").glob("python*/site-packages")
+        (installed,) = (ours / "lib").glob("python*/site-packages")
+        (packages / "here.pth").write_text(f"{place}/src\n{installed}\n", encoding="utf-8")
+
+    def test(self, *tests: str) -> "subprocess.CompletedProcess[str]":
+        """Run the tests here until one fails."""
+        python = str(self._place / ".venv/bin/python")
+        command = [python, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", *tests]
+        return subprocess.run(
+            command,
+            cwd=self._place,
+            env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIME_LIMIT,
+        )
+
+    def without(self, defence: Defence) -> tuple[str, str]:
+        """The first test that fails without the defence, '' when none does, and pytest's words."""
+        file = self._place / defence.file
+        text = file.read_text(encoding="utf-8")
+        file.write_text(defence.taken_out(text), encoding="utf-8")
+        try:
+            done = self.test(defence.test)
+        except subprocess.TimeoutExpired:
+            return "", "it does not end"
+        finally:
+            file.write_text(text, encoding="utf-8")
+        found = _FAILED.search(done.stdout) if done.returncode == _TESTS_FAILED else None
+        return (found[1] if found else ""), done.stdout[-2000:] + done.stderr[-500:]
+
+
+def take_out_each(defences: Sequence[Defence], place: Path) -> list[str]:
+    """The test that failed for each; '' where none did, which is told."""
+    copies: SimpleQueue[Copy] = SimpleQueue()
+    for number in range(WORKERS):
+        copies.put(Copy(place / str(number)))
+
+    def work(defence: Defence) -> str:
+        copy = copies.get()
+        try:
+            failed, said = copy.without(defence)
+        finally:
+            copies.put(copy)
+        print(f"{'ok      ' if failed else 'SURVIVES'} {defence.claim}", flush=True)
+        if not failed:
+            print(f"{defence.file}: {defence.out}\n{said}", flush=True)
+        return failed
+
+    whole = copies.get()
+    done = whole.test(*dict.fromkeys(one.test for one in defences))
+    copies.put(whole)
+    if done.returncode:
+        print(done.stdout[-4000:], "with all defences in place", sep="\n")
+        return [""]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(work, defences))
+
+
+def main() -> int:
+    """Try those asked for; status 1 when a test did not notice."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--only", default="", help="those whose claim or file has this word")
+    parser.add_argument("--without-root", action="store_true", help="leave out what needs root")
+    parser.add_argument("--write", action="store_true", help=f"write {TABLE}")
+    options = parser.parse_args()
+    if options.write and (options.only or options.without_root):
+        parser.error("--write needs all of them")
+    every = read_list((ROOT / LIST).read_text(encoding="utf-8"))
+    found = list(unfit(every, ROOT))
+    if found:
+        print(*found, sep="\n")
+        return 1
+    chosen = [
+        one
+        for one in every
+        if options.only in one.claim + one.file and not (one.root and options.without_root)
+    ]
+    with tempfile.TemporaryDirectory(prefix="defences-") as place:
+        failed = take_out_each(chosen, Path(place))
+    if not all(failed):
+        return 1
+    print(f"{len(failed)} defences, each with a test that fails without it")
+    if options.write:
+        (ROOT / TABLE).write_text(table(every, failed), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
