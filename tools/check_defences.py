@@ -38,7 +38,7 @@ _HEAD: Final = f"""\
 Made by `python -m tools.check_defences --write`, which takes each defence of the
 [threat model](threat-model.md) out in a copy of the tree and runs its test; `make soak` does so
 again. What is taken out, and how, stands in [{LIST}](../{LIST}).
-The last column is what failed first.
+The last column is what failed first, or the file that it is in.
 
 Three kinds of claim show themselves without that. What WireGuard drops is not ours to take out
 (`netns/test_spoofing.py` sees the kernel count it). The attacks of a taken process are tried
@@ -111,7 +111,8 @@ def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
             yield f"{one.claim}: {error}"
         path, _, name = one.test.partition("::")
         function = name.partition("[")[0].rpartition("::")[2]
-        if not (root / path).exists() or f"def {function}" not in (root / path).read_text():
+        there = (root / path).exists()
+        if not there or (name and f"def {function}(" not in (root / path).read_text("utf-8")):
             yield f"{one.claim}: there is no test {one.test}"
 
 
@@ -196,7 +197,7 @@ def take_out_each(defences: Sequence[Defence], place: Path) -> list[str]:
             failed, said = copy.without(defence)
         finally:
             copies.put(copy)
-        print(f"{'ok      ' if failed else 'SURVIVES'} {defence.claim}", flush=True)
+        print(f"{'ok      ' if failed else 'SURVIVES'} {defence.claim}: {failed}", flush=True)
         if not failed:
             print(f"{defence.file}: {defence.out}\n{said}", flush=True)
         return failed

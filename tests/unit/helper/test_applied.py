@@ -11,7 +11,7 @@ from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.judgement import Taken
 from wg_dynamic.netlink.control import FOREVER, ROUTE_PROTOCOL, Address, Link, Route
 from wg_dynamic.netlink.errors import NetlinkError
-from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
+from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import AddressSetting, Refused, RouteSetting
 from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Peer
@@ -419,3 +419,10 @@ def test_what_is_set_further_is_undone_first(world: World) -> None:
     assert world.is_bare()
     lease.forget()
     assert calls[4:] == ["undo names gone", "undo way gone"]
+
+
+def test_an_address_that_cannot_be_written_down_is_not_set(world: World) -> None:
+    world.ledger.close()
+    with pytest.raises(LedgerError):
+        world.apply([setting("10.44.0.7")])
+    assert world.is_bare()

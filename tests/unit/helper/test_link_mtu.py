@@ -5,7 +5,7 @@ import pytest
 from tests.fakes.netlink import FakeInterfaces
 from wg_dynamic.helper.link_mtu import LinkMtu
 from wg_dynamic.netlink.errors import NetlinkError
-from wg_dynamic.privsep.ledger import MTU, Ledger, Setting
+from wg_dynamic.privsep.ledger import MTU, Ledger, LedgerError, Setting
 
 
 class World:
@@ -103,3 +103,10 @@ def test_what_the_kernel_refuses_stays_in_the_ledger(world: World) -> None:
     with pytest.raises(NetlinkError):
         world.mtu.put_back()
     assert len(world.ledger) == 1
+
+
+def test_what_cannot_be_written_down_is_not_set(world: World) -> None:
+    world.ledger.close()
+    with pytest.raises(LedgerError):
+        world.mtu.apply(1380)
+    assert world.now() == 1420

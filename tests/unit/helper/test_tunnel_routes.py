@@ -8,7 +8,7 @@ from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.helper.judgement import Taken
 from wg_dynamic.helper.tunnel_routes import PUSHED_METRIC, TunnelRoutes, routes_of
 from wg_dynamic.netlink.control import FOREVER, Address, Route
-from wg_dynamic.privsep.ledger import ROUTE, Entry, Ledger
+from wg_dynamic.privsep.ledger import ROUTE, Entry, Ledger, LedgerError
 from wg_dynamic.privsep.requests import AddressSetting, RouteSetting
 
 IPV4 = AddressSetting(parse_prefix("10.44.0.7"), parse_prefix("10.44.0.0/24"), 60, 60)
@@ -125,3 +125,10 @@ def test_the_way_to_the_server_is_added_once(world: World) -> None:
     for _ in range(2):
         world.routes.add_server_route()
         assert len(world.there("fe80::/128")) == 1
+
+
+def test_a_route_that_cannot_be_written_down_is_not_set(world: World) -> None:
+    world.ledger.close()
+    with pytest.raises(LedgerError):
+        world.apply(pushed("10.9.0.0/16"))
+    assert world.there("10.44.0.0/24") == world.there("10.9.0.0/16") == []

@@ -5,7 +5,7 @@ import pytest
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.helper.widening import Widening
-from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
 from wg_dynamic.wireguard.device import Peer
 
 HUB, OTHER = bytes([1]) * 32, bytes([2]) * 32
@@ -68,3 +68,10 @@ def test_what_somebody_took_off_is_set_again(world: World) -> None:
     world.wireguard.put_peer(Peer(HUB, tuple(prefixes("fe80::/128"))))
     assert world.apply("10.44.0.0/24") == {"10.44.0.0/24"}
     assert world.allowed() == {"10.44.0.0/24"}
+
+
+def test_what_cannot_be_written_down_is_not_set(world: World) -> None:
+    world.ledger.close()
+    with pytest.raises(LedgerError):
+        world.apply("10.44.0.0/24")
+    assert world.allowed() == set()
