@@ -38,7 +38,7 @@ _HEAD: Final = f"""\
 Made by `python -m tools.check_defences --write`, which takes each defence of the
 [threat model](threat-model.md) out in a copy of the tree and runs its test; `make soak` does so
 again. What is taken out, and how, stands in [{LIST}](../{LIST}).
-The last column is what failed first, or the file that it is in.
+The last column is what failed first.
 
 Three kinds of claim show themselves without that. What WireGuard drops is not ours to take out
 (`netns/test_spoofing.py` sees the kernel count it). The attacks of a taken process are tried
