@@ -148,7 +148,6 @@ def test_the_specification_s_configurations_work_as_typed(
     no_programs(laptop.host)
 
 
-@pytest.mark.kernel
 @pytest.mark.usefixtures("server")
 def test_saving_keeps_the_word_and_leaves_out_what_is_leased(laptop: Laptop) -> None:
     host = laptop.host
