@@ -8,6 +8,18 @@ from tests.interop.test_version1_exchanges import EXCHANGES
 from tools.protocol_table import DOCUMENT
 from wg_dynamic.protocol import schema
 
+MAX_SIZE: Final = 8192
+"""Bytes of one input."""
+PARSERS: Final = (
+    "protocol.buffer",
+    "protocol.codec",
+    "protocol.connection",
+    "protocol.values",
+    "protocol.version1",
+    "protocol.version2",
+)
+"""What reads them, on either side."""
+
 _WIRE: Final = re.compile(r"^```wire ([a-z ]+)\n(.*?)^```$", re.M | re.S)
 
 

@@ -28,15 +28,8 @@ from wg_dynamic.protocol import (
     encode_message,
 )
 
-MAX_SIZE = 8192
-PARSERS = (
-    "protocol.buffer",
-    "protocol.codec",
-    "protocol.connection",
-    "protocol.values",
-    "protocol.version1",
-    "protocol.version2",
-)
+MAX_SIZE = wire.MAX_SIZE
+PARSERS = wire.PARSERS
 words = wire.words
 
 _KINDS = {each.command: each for each in (RequestIP, ReleaseIP, DeclineIP, Subscribe, Ping)}

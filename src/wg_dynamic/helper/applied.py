@@ -80,11 +80,6 @@ class AppliedLease:
         """The leased addresses that the ledger has."""
         return [entry.prefix for entry in self._ledger.entries(ADDRESS)]
 
-    def routes(self) -> list[Prefix]:
-        """Where the routes lead that the ledger has, the way to the server left out."""
-        entries = self._ledger.entries(ROUTE)
-        return [entry.prefix for entry in entries if entry.prefix != SERVER_PREFIX]
-
     def widened(self) -> frozenset[Prefix]:
         """The allowed IPs of the server peer that are ours."""
         return self._widening.prefixes()

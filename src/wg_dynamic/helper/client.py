@@ -17,7 +17,7 @@ from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.control_socket import ask_status
 from wg_dynamic.helper.further import further_of
-from wg_dynamic.helper.lease_keeper import LeaseKeeper, LeaseStatus
+from wg_dynamic.helper.lease_keeper import LeaseKeeper
 from wg_dynamic.helper.name_service import undo_name_service
 from wg_dynamic.helper.policy import DEFAULT_ACCEPTANCE, Acceptance
 from wg_dynamic.helper.qualify import (
@@ -416,11 +416,6 @@ class ClientHelper:
                 )
             self._repaired = True
         self._lease.add_server_route()
-
-    @property
-    def lease_status(self) -> LeaseStatus:
-        """What was taken and refused of the lease, and what is set."""
-        return self._keeper.status()
 
     # --- status and end -------------------------------------------------------------------------
 

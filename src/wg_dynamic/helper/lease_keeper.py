@@ -10,7 +10,7 @@ set.
 
 import logging
 
-from wg_dynamic.address import Prefix, format_address, is_link_local
+from wg_dynamic.address import format_address, is_link_local
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.judgement import Judgement, Taken, aged, judge
@@ -36,7 +36,6 @@ from wg_dynamic.privsep.requests import (
     ApplyLease,
     RefusedAddress,
 )
-from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import RateLimit
@@ -57,27 +56,6 @@ LINES = 60
 """Lines a minute that the network process, taken over or not, can make us write."""
 TOLD = 1000
 """Refusals that are remembered as told."""
-
-
-@dataclass(frozen=True)
-class LeaseStatus:
-    """What stands, for `--status`."""
-
-    addresses: tuple[AddressSetting, ...] = ()
-    """Taken, with the times left."""
-    routes: tuple[Prefix, ...] = ()
-    """In force and ours: those of the addresses' networks too."""
-    allowed_ips: tuple[Prefix, ...] = ()
-    """Of the server peer, and ours."""
-    mtu: int = 0
-    """What it was lowered to; 0 if it was not."""
-    name_servers: tuple[bytes, ...] = ()
-    search: tuple[str, ...] = ()
-    default_routes: tuple[Prefix, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-    """What is not taken, and why."""
-    trouble: str = ""
-    """Why the lease could not be set as a whole."""
 
 
 class LeaseKeeper:
@@ -276,22 +254,6 @@ class LeaseKeeper:
             "not_taken": [f"{one.what}: {one.reason}" for one in self._judgement.others],
         }
         return {name: value for name, value in said.items() if value}
-
-    def status(self) -> LeaseStatus:
-        """What was taken and refused, and what is set."""
-        taken = self._judgement.taken
-        passed = self._clock.now() - self.taken_at
-        return LeaseStatus(
-            addresses=aged(ApplyLease(taken.addresses), passed).addresses,
-            routes=tuple(self._applied.routes()),
-            allowed_ips=tuple(sorted(self._applied.widened())),
-            mtu=taken.mtu,
-            name_servers=taken.name_servers,
-            search=taken.search,
-            default_routes=tuple(route.network for route in taken.default_routes),
-            refused=tuple(self._judgement.reasons().items()),
-            trouble=self.trouble,
-        )
 
 
 def _in_words(taken: Taken) -> str:

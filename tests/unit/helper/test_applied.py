@@ -328,7 +328,7 @@ def test_pushed_routes_are_set_with_the_lease_changed_with_it_and_undone(world: 
     world.apply(LEASE, routes("10.9.0.0/16", "10.8.0.0/16", "fd09::/32"))
     networks = {"10.44.0.0/24", "fd00:44::/64"}
     assert world.routes() == networks | {"10.9.0.0/16", "10.8.0.0/16", "fd09::/32"}
-    assert {str(each) for each in world.lease.routes()} == world.routes()
+    assert {str(entry.prefix) for entry in world.ledger.entries(ROUTE)} == world.routes()
     assert world.wireguard.allowed_ips(HUB) == {"fe80::/128"} | world.routes()
     world.apply(LEASE, routes("10.8.0.0/16", "10.7.0.0/16"))
     assert world.routes() == networks | {"10.8.0.0/16", "10.7.0.0/16"}

@@ -12,7 +12,7 @@ from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.helper import lease_keeper as module
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.judgement import Taken
-from wg_dynamic.helper.lease_keeper import LeaseKeeper, LeaseStatus
+from wg_dynamic.helper.lease_keeper import LeaseKeeper
 from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.netlink.control import (
     FOREVER,
@@ -26,7 +26,7 @@ from wg_dynamic.netlink.control import (
     RouteEvent,
 )
 from wg_dynamic.netlink.errors import NetlinkError
-from wg_dynamic.privsep.ledger import Ledger
+from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Ledger
 from wg_dynamic.privsep.requests import (
     AddressSetting,
     Applied,
@@ -124,7 +124,7 @@ def world(
 
 
 def test_what_was_taken_refused_and_set_is_known(world: World) -> None:
-    assert world.keeper.status() == LeaseStatus()
+    assert (world.keeper.addresses, world.keeper.pushed_status()) == ((), {})
     applied = world.keeper.apply(LEASE)
     reason = (
         "8.8.8.8/32 is neither private nor in the server peer's allowed IPs"
@@ -133,16 +133,21 @@ def test_what_was_taken_refused_and_set_is_known(world: World) -> None:
     assert applied == Applied((), (Refused("route 8.8.8.8/32", reason),))
     world.clock.pass_time(20)
     networks = (IPV4.network, IPV6.network, GOOD.network)
-    status = world.keeper.status()
-    assert [(one.address, one.valid_time) for one in status.addresses] == [
-        (IPV4.address, 40),
-        (IPV6.address, 40),
+    keeper = world.keeper
+    assert [(one.address, one.valid_time) for one in keeper.addresses] == [
+        (IPV4.address, 60),
+        (IPV6.address, 60),
     ]
-    assert set(status.routes) == set(networks)
-    assert set(status.allowed_ips) == set(networks)
-    assert (status.mtu, status.name_servers, status.search) == (1380, (SERVER,), ("example.org",))
-    assert status.refused == (("route 8.8.8.8/32", reason),)
-    assert (status.default_routes, status.trouble) == ((), "")
+    assert world.clock.now() - keeper.taken_at == 20
+    assert {entry.prefix for entry in world.ledger.entries(ROUTE)} == set(networks)
+    assert {entry.prefix for entry in world.ledger.entries(ALLOWED_IP)} == set(networks)
+    assert keeper.pushed_status() == {
+        "mtu": 1380,
+        "name_servers": ["10.44.0.53"],
+        "search": ["example.org"],
+        "not_taken": [f"route 8.8.8.8/32: {reason}"],
+    }
+    assert (keeper.refused, keeper.trouble) == ((), "")
 
 
 def test_what_cannot_be_set_after_all_is_not_said_to_be(
@@ -154,13 +159,13 @@ def test_what_cannot_be_set_after_all_is_not_said_to_be(
         assert Refused("name server 10.44.0.53", "no resolver here") in applied.others
         world.keeper.notice(Overrun())
         assert world.keeper.look_again() is None
-    status = world.keeper.status()
-    assert (status.name_servers, status.search) == ((), ())
-    assert ("name server 10.44.0.53", "no resolver here") in status.refused
+    status: Any = world.keeper.pushed_status()
+    assert not {"name_servers", "search"} & status.keys()
+    assert "name server 10.44.0.53: no resolver here" in status["not_taken"]
     assert caplog.text.count("name server 10.44.0.53 is not taken: no resolver here") == 1
     world.resolver.reason = ""
     world.keeper.apply(LEASE)
-    assert world.keeper.status().name_servers == (SERVER,)
+    assert world.keeper.pushed_status()["name_servers"] == ["10.44.0.53"]
 
 
 def test_each_refusal_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -234,10 +239,10 @@ def test_what_cannot_be_set_is_told_once_and_in_the_status(
         assert [one.address for one in applied.refused] == [IPV4.address, IPV6.address]
         assert len(applied.refused[0].reason) == 150
     assert caplog.text.count("cannot set the lease: xxx") == 1
-    assert world.keeper.status().trouble == "x" * 500
+    assert world.keeper.trouble == "x" * 500
     world.wireguard.error = None
     world.keeper.apply(LEASE)
-    assert world.keeper.status().trouble == ""
+    assert world.keeper.trouble == ""
 
 
 def test_our_own_name_servers_are_not_held_against_us(
