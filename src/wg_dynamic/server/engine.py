@@ -34,6 +34,7 @@ from wg_dynamic.protocol import (
 )
 from wg_dynamic.record import dataclass
 from wg_dynamic.server.churn import Churn
+from wg_dynamic.server.events import Events
 from wg_dynamic.server.fences import FenceWatch
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.lease_log import LeaseLog
@@ -100,6 +101,8 @@ class Engine:
         self._pushed = Pushed(rules.terms)
         self._churn = Churn(rules.terms.max_new_addresses)
         self._log = LeaseLog()
+        self.events = Events(clock, self._network)
+        """Who wants to know of leases listens here."""
         self._fence_watch = FenceWatch()
         self._table = table
         self._store = store
@@ -179,8 +182,8 @@ class Engine:
         self._table.begin()
         returns = {id(job): self._leases_given_back(job, now) for job in jobs}
         ending = {lease.address: lease.end(now) for lease in self._table.due(now)}
-        for leases, _ in returns.values():
-            ending.update((lease.address, lease) for lease in leases)
+        released = {lease.address: lease for leases, _ in returns.values() for lease in leases}
+        ending.update(released)
         given_back = {address: self._table.get(address) for address in ending}
         await self._take_off(ending.values())
         outcomes = {id(job): self._decide(job, now) for job in jobs}
@@ -194,7 +197,7 @@ class Engine:
         if not await self._commit(changes, forgotten):
             await self._put_back([one for one in given_back.values() if one], now)
             for job in jobs:
-                job.done(bare_reply(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
+                self._done(job, bare_reply(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
             return
         for job in jobs:
             self._churn.add(job.public_key, outcomes[id(job)].new)
@@ -202,9 +205,15 @@ class Engine:
         new = {lease.address for lease in fresh}
         for lease in changes:
             if lease.ended or lease.address not in refused:
-                self._log.tell(lease, now, fresh=lease.address in new)
+                fresh_one = lease.address in new
+                given_back_one = released.get(lease.address) is lease
+                self._log.tell(lease, now, fresh=fresh_one)
+                self.events.changed(lease, now, fresh=fresh_one, released=given_back_one)
         for job in jobs:
             self._answer(job, outcomes[id(job)], returns[id(job)][1], refused)
+
+    def _network(self, address: bytes) -> Prefix:
+        return self._rules.network(address)  # of the rules of now
 
     # --- the steps of a batch -------------------------------------------------------------------
 
@@ -367,7 +376,7 @@ class Engine:
     def _answer(self, job: Job, outcome: Outcome, released: ErrorCode, refused: set[bytes]) -> None:
         request = job.request
         if not isinstance(request, RequestIP):
-            job.done(bare_reply(request, released))
+            self._done(job, bare_reply(request, released))
             return
         leases = [lease for lease in outcome.leases if lease.address not in refused]
         code = outcome.code
@@ -376,20 +385,23 @@ class Engine:
         told = NOTHING  # version 1 has no words for it
         if request.version != 1:
             told = self._pushed.told(job.public_key, [lease.address for lease in leases])
-        job.done(
-            RequestIPReply(
-                version=request.version,
-                id=request.id,
-                errno=code,
-                errmsg=_text(code),
-                retry_after=self._retry_after(outcome, code),
-                addresses=tuple(self._leased_address(lease) for lease in leases),
-                routes=told.routes,
-                dns=told.dns,
-                lease_start=int(self._clock.wall()) if request.version == 1 else None,
-                mtu=told.mtu,
-            )
+        reply = RequestIPReply(
+            version=request.version,
+            id=request.id,
+            errno=code,
+            errmsg=_text(code),
+            retry_after=self._retry_after(outcome, code),
+            addresses=tuple(self._leased_address(lease) for lease in leases),
+            routes=told.routes,
+            dns=told.dns,
+            lease_start=int(self._clock.wall()) if request.version == 1 else None,
+            mtu=told.mtu,
         )
+        self._done(job, reply)
+
+    def _done(self, job: Job, reply: Answer) -> None:
+        self.events.answered(job.public_key, job.request.command, reply.errno)
+        job.done(reply)
 
     def _retry_after(self, outcome: Outcome, code: ErrorCode) -> int | None:
         now = self._clock.now()
