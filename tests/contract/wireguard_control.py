@@ -10,7 +10,11 @@ from typing import Protocol
 import pytest
 
 from wg_dynamic.address import parse_prefix
-from wg_dynamic.wireguard.control import WireGuardControl, WireGuardGoneError
+from wg_dynamic.wireguard.control import (
+    MAX_PEER_PREFIXES,
+    WireGuardControl,
+    WireGuardGoneError,
+)
 from wg_dynamic.wireguard.device import AllowedIPChange, Endpoint, Peer
 
 # Public keys of no one: WireGuard takes any 32 bytes but its own public key.
@@ -216,6 +220,72 @@ class WireGuardControlContract:
                 wireguard.control.change_allowed_ips([*good, *bad])
         self.check(wireguard, {ALICE: []})
 
+    def test_a_peer_is_made_with_all_that_it_is_to_have(
+        self, wireguard: WireGuardUnderTest
+    ) -> None:
+        wireguard.put_peer(a_peer(CAROL, "10.0.0.3/32"))
+        for public_key, endpoint in (
+            (ALICE, Endpoint(bytes([192, 0, 2, 1]), 65535)),
+            (BOB, Endpoint(bytes.fromhex("20010db8") + bytes(11) + b"\1", 51820)),
+        ):
+            prefixes = parse_prefix(f"fe80::{public_key[0]}/128"), parse_prefix("10.7.8.9/16")
+            wireguard.control.add_peer(Peer(public_key, prefixes, endpoint, 0.0, 25), b"\7" * 32)
+        peers = {peer.public_key: peer for peer in wireguard.control.device().peers}
+        assert peers[ALICE].endpoint == Endpoint(bytes([192, 0, 2, 1]), 65535)
+        assert peers[BOB].endpoint == Endpoint(bytes.fromhex("20010db8") + bytes(11) + b"\1", 51820)
+        assert peers[ALICE].persistent_keepalive == peers[BOB].persistent_keepalive == 25
+        assert peers[CAROL].persistent_keepalive == 0
+        # The second one took what the first one had, as an allowed IP is one peer's alone.
+        expected = {ALICE: ["fe80::1/128"], BOB: ["fe80::2/128", "10.7.0.0/16"]}
+        self.check(wireguard, {**expected, CAROL: ["10.0.0.3/32"]})
+
+    def test_a_peer_is_made_of_its_key_alone(self, wireguard: WireGuardUnderTest) -> None:
+        wireguard.control.add_peer(Peer(ALICE))
+        assert wireguard.control.device().peers == (Peer(ALICE),)
+
+    def test_adding_a_peer_that_is_there_takes_nothing_from_it(
+        self, wireguard: WireGuardUnderTest
+    ) -> None:
+        endpoint = Endpoint(bytes([192, 0, 2, 1]), 1)
+        prefix = parse_prefix("10.0.0.1/32")
+        wireguard.put_peer(Peer(ALICE, (prefix,), endpoint, persistent_keepalive=25))
+        wireguard.control.add_peer(a_peer(ALICE, "fe80::1/128"))
+        (peer,) = wireguard.control.device().peers
+        assert (peer.endpoint, peer.persistent_keepalive) == (endpoint, 25)
+        self.check(wireguard, {ALICE: ["10.0.0.1/32", "fe80::1/128"]})
+
+    def test_removing_a_peer_removes_it_and_no_other(self, wireguard: WireGuardUnderTest) -> None:
+        wireguard.put_peer(a_peer(ALICE, "10.0.0.1/32"))
+        wireguard.put_peer(a_peer(BOB, "10.0.0.2/32"))
+        for _ in range(2):
+            wireguard.control.remove_peer(ALICE)
+            self.check(wireguard, {BOB: ["10.0.0.2/32"]})
+
+    def test_as_many_allowed_ips_as_a_peer_may_come_with_are_set(
+        self, wireguard: WireGuardUnderTest
+    ) -> None:
+        texts = [f"2001:db8::{n:x}/128" for n in range(1, MAX_PEER_PREFIXES + 2)]
+        wireguard.control.add_peer(a_peer(ALICE, *texts[:-1]))
+        self.check(wireguard, {ALICE: texts[:-1]})
+        with pytest.raises(ValueError, match="allowed IPs"):
+            wireguard.control.add_peer(a_peer(BOB, *texts))
+        self.check(wireguard, {ALICE: texts[:-1]})
+
+    def test_what_is_no_peer_is_refused(self, wireguard: WireGuardUnderTest) -> None:
+        for bad, preshared_key, expected in (
+            (Peer(b"short"), None, "public key of 5 bytes"),
+            (Peer(ALICE), b"short", "preshared key of 5 bytes"),
+            (Peer(ALICE, persistent_keepalive=65536), None, "keepalive"),
+            (Peer(ALICE, persistent_keepalive=-1), None, "keepalive"),
+        ):
+            with pytest.raises(ValueError, match=expected):
+                wireguard.control.add_peer(bad, preshared_key)
+        with pytest.raises(ValueError, match="public key of 5 bytes"):
+            wireguard.control.remove_peer(b"short")
+        self.check(wireguard, {})
+        wireguard.control.add_peer(Peer(ALICE, persistent_keepalive=65535))
+        assert wireguard.control.device().peers[0].persistent_keepalive == 65535
+
     def test_the_fwmark_is_set_read_and_taken_off(self, wireguard: WireGuardUnderTest) -> None:
         wireguard.put_peer(a_peer(ALICE, "10.0.0.1/32"))
         before = wireguard.control.device()
@@ -244,6 +314,10 @@ class WireGuardControlContract:
             wireguard.control.change_allowed_ips(removing(ALICE, "10.0.0.1/32"))
         with pytest.raises(WireGuardGoneError):
             wireguard.control.set_fwmark(1)
+        with pytest.raises(WireGuardGoneError):
+            wireguard.control.add_peer(a_peer(BOB))
+        with pytest.raises(WireGuardGoneError):
+            wireguard.control.remove_peer(ALICE)
 
     def test_closing_twice_is_fine(self, wireguard: WireGuardUnderTest) -> None:
         wireguard.control.close()

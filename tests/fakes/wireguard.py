@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.wireguard.batch import plan
-from wg_dynamic.wireguard.control import WireGuardGoneError, check_fwmark
+from wg_dynamic.wireguard.control import WireGuardGoneError, check_fwmark, check_peer
 from wg_dynamic.wireguard.device import AllowedIPChange, Device, Peer
 
 
@@ -18,6 +18,8 @@ class FakeWireGuard:
         self._peers: dict[bytes, Peer] = {}
         self._allowed_ips: dict[bytes, dict[Prefix, None]] = {}
         self._owners: dict[Prefix, bytes] = {}
+        self.preshared_keys: dict[bytes, bytes] = {}
+        """Of the peers that have one."""
         self.error: Exception | None = None
         """Raised by every call of the interface until it is None again."""
         self.gone = False
@@ -49,6 +51,26 @@ class FakeWireGuard:
             elif self._owners.get(prefix) == change.public_key:
                 self._take(prefix)
 
+    def add_peer(self, peer: Peer, preshared_key: bytes | None = None) -> None:
+        check_peer(peer, preshared_key)
+        self._check()
+        old = self._peers.get(peer.public_key, Peer(peer.public_key))
+        self._peers[peer.public_key] = replace(
+            old,
+            endpoint=peer.endpoint or old.endpoint,
+            persistent_keepalive=peer.persistent_keepalive or old.persistent_keepalive,
+        )
+        self._allowed_ips.setdefault(peer.public_key, {})
+        for prefix in peer.allowed_ips:
+            self._give(peer.public_key, prefix.network())
+        if preshared_key is not None:
+            self.preshared_keys[peer.public_key] = preshared_key
+
+    def remove_peer(self, public_key: bytes) -> None:
+        check_peer(Peer(public_key), None)
+        self._check()
+        self._drop(public_key)
+
     def set_fwmark(self, fwmark: int) -> None:
         check_fwmark(fwmark)
         self._check()
@@ -69,17 +91,11 @@ class FakeWireGuard:
 
     def put_peer(self, peer: Peer) -> None:
         """Add a peer, or replace it; as with `wg set`, its allowed IPs leave other peers."""
-        self.remove_peer(peer.public_key)
+        self._drop(peer.public_key)
         self._peers[peer.public_key] = peer
         self._allowed_ips[peer.public_key] = {}
         for prefix in peer.allowed_ips:
             self._give(peer.public_key, prefix.network())
-
-    def remove_peer(self, public_key: bytes) -> None:
-        """Remove a peer, if it is there."""
-        self._peers.pop(public_key, None)
-        for prefix in self._allowed_ips.pop(public_key, ()):
-            del self._owners[prefix]
 
     def has_peer(self, public_key: bytes) -> bool:
         return public_key in self._peers
@@ -91,6 +107,12 @@ class FakeWireGuard:
     def owner(self, prefix: Prefix) -> bytes | None:
         """The peer that holds exactly this prefix."""
         return self._owners.get(prefix)
+
+    def _drop(self, public_key: bytes) -> None:
+        self._peers.pop(public_key, None)
+        self.preshared_keys.pop(public_key, None)
+        for prefix in self._allowed_ips.pop(public_key, ()):
+            del self._owners[prefix]
 
     def _give(self, public_key: bytes, prefix: Prefix) -> None:
         if self._owners.get(prefix) != public_key:

@@ -208,6 +208,19 @@ def test_a_private_or_preshared_key_is_nowhere_in_what_was_read(wireguard: RealW
         assert key.hex() not in read
 
 
+def test_wg_shows_the_peer_that_was_made_and_its_preshared_key(wireguard: RealWireGuard) -> None:
+    preshared = generate_keys().private  # any 32 bytes
+    endpoint = Endpoint(bytes([192, 0, 2, 9]), 4000)
+    peer = Peer(ALICE, (parse_prefix("fe80::7/128"),), endpoint, persistent_keepalive=21)
+    wireguard.control.add_peer(peer, parse_key(preshared))
+    shown = wireguard.host.run(["wg", "show", "wg0", "dump"]).stdout.splitlines()[1].split("\t")
+    assert shown[:4] == [format_key(ALICE), preshared, "192.0.2.9:4000", "fe80::7/128"]
+    assert shown[7] == "21"
+    wireguard.control.add_peer(Peer(ALICE))
+    again = wireguard.host.run(["wg", "show", "wg0", "dump"]).stdout.splitlines()[1].split("\t")
+    assert again[:4] == shown[:4]
+
+
 def test_no_peer_is_left_behind_by_removals(wireguard: RealWireGuard) -> None:
     for number, public_key in enumerate((ALICE, BOB, CAROL)):
         wireguard.put_peer(a_peer(public_key, f"10.0.{number}.1/32"))

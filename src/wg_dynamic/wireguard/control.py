@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from wg_dynamic.errors import WgDynamicError
-from wg_dynamic.wireguard.device import AllowedIPChange, Device
+from wg_dynamic.wireguard.device import AllowedIPChange, Device, Peer
+from wg_dynamic.wireguard.key import KEY_SIZE
 
 
 class WireGuardError(WgDynamicError):
@@ -29,6 +30,29 @@ def check_fwmark(fwmark: int) -> None:
         raise ValueError(msg)
 
 
+MAX_KEEPALIVE: Final = 0xFFFF
+
+
+def check_peer(peer: Peer, preshared_key: bytes | None) -> None:
+    """Raise ValueError unless every backend can add the peer."""
+    if len(peer.public_key) != KEY_SIZE:
+        msg = f"public key of {len(peer.public_key)} bytes, expected {KEY_SIZE}"
+        raise ValueError(msg)
+    if preshared_key is not None and len(preshared_key) != KEY_SIZE:
+        msg = f"preshared key of {len(preshared_key)} bytes, expected {KEY_SIZE}"
+        raise ValueError(msg)
+    if not 0 <= peer.persistent_keepalive <= MAX_KEEPALIVE:
+        msg = f"keepalive of {peer.persistent_keepalive} s, expected 0 to {MAX_KEEPALIVE}"
+        raise ValueError(msg)
+    if len(peer.allowed_ips) > MAX_PEER_PREFIXES:
+        msg = f"{len(peer.allowed_ips)} allowed IPs, expected at most {MAX_PEER_PREFIXES}"
+        raise ValueError(msg)
+
+
+MAX_PEER_PREFIXES: Final = 1000
+"""Allowed IPs that a peer may come with: they go in one message (see batch.MAX_STEP_PREFIXES)."""
+
+
 class WireGuardControl(Protocol):
     """One WireGuard interface. Blocking; not safe for use by two threads at once."""
 
@@ -51,6 +75,23 @@ class WireGuardControl(Protocol):
         bound that the backend's docstring states.
 
         Raises as `device`; WireGuardError when WireGuard refuses a change; earlier ones stay done.
+        """
+
+    def add_peer(self, peer: Peer, preshared_key: bytes | None = None) -> None:
+        """Make a peer, with its allowed IPs, endpoint and keepalive, in one message.
+
+        WireGuard cannot be asked to make one only where there is none: a peer of this key that is
+        there keeps its allowed IPs and gets these besides, and keeps what `peer` does not say (no
+        endpoint, keepalive 0, no preshared key). An allowed IP that another peer has moves: check
+        both first.
+
+        Raises as `device`; ValueError for what is no peer.
+        """
+
+    def remove_peer(self, public_key: bytes) -> None:
+        """Remove a peer with all that it has; one that is not there is no error.
+
+        Raises as `device`; ValueError for what is no key.
         """
 
     def set_fwmark(self, fwmark: int) -> None:

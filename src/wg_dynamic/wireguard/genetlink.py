@@ -13,13 +13,15 @@ from wg_dynamic.wireguard.control import (
     WireGuardError,
     WireGuardGoneError,
     check_fwmark,
+    check_peer,
 )
-from wg_dynamic.wireguard.device import AllowedIPChange, Device
+from wg_dynamic.wireguard.device import AllowedIPChange, Device, Peer
 from wg_dynamic.wireguard.genetlink_codec import (
     GENL_ID_CTRL,
     build_device_query,
     build_family_query,
     build_fwmark,
+    build_peer,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -77,6 +79,22 @@ class GenetlinkControl:
                     return
             # What has been done of the changes by now is done once more, to the same effect.
             self._change_by_take_over(steps)
+
+    def add_peer(self, peer: Peer, preshared_key: bytes | None = None) -> None:
+        """Make a peer, or add to it. Raises as `device`, ValueError."""
+        check_peer(peer, preshared_key)
+        what = f"add a peer to WireGuard interface {self._ifindex}"
+        with self._errors():
+            message = build_peer(self._ifindex, peer, preshared_key)
+            self._socket.request(self._family, message, 0, what)
+
+    def remove_peer(self, public_key: bytes) -> None:
+        """Remove a peer, if it is there. Raises as `device`, ValueError."""
+        check_peer(Peer(public_key), None)
+        what = f"remove a peer of WireGuard interface {self._ifindex}"
+        with self._errors():
+            message = build_peer_removal(self._ifindex, public_key)
+            self._socket.request(self._family, message, 0, what)
 
     def set_fwmark(self, fwmark: int) -> None:
         """Set the mark of outer packets; 0 is none. Raises as `device`, ValueError."""

@@ -11,9 +11,10 @@ comparing its constant bytes, with a full parser for any other.
 
 from collections.abc import Container, Iterable, Iterator
 from struct import Struct
+from sys import byteorder
 from typing import Final
 
-from wg_dynamic.address import Prefix
+from wg_dynamic.address import IPV4_SIZE, Prefix
 from wg_dynamic.netlink.errors import MalformedMessageError
 from wg_dynamic.netlink.wire import (
     NLA_F_NESTED,
@@ -72,6 +73,7 @@ _WGALLOWEDIP_F_REMOVE_ME: Final = 1
 _AF_INET: Final = 2
 _AF_INET6: Final = 10
 _ATTRIBUTE: Final = Struct("=HH")
+_U16: Final = Struct("=H")
 _TIMESPEC: Final = Struct("=qq")
 """struct __kernel_timespec: seconds, nanoseconds."""
 _SOCKADDR_IN: Final = Struct("=HH4s8x")
@@ -153,6 +155,25 @@ def build_peer_removal(ifindex: int, public_key: bytes) -> bytes:
     return head + pack_nested(_WGDEVICE_A_PEERS, _pack_peer(public_key, _WGPEER_F_REMOVE_ME))
 
 
+def build_peer(ifindex: int, peer: Peer, preshared_key: bytes | None) -> bytes:
+    """A WG_CMD_SET_DEVICE message that makes a peer; one that is there gets these things besides.
+
+    control.MAX_PEER_PREFIXES allowed IPs fit into it.
+    """
+    more = b""
+    if preshared_key is not None:
+        more += pack_attribute(_WGPEER_A_PRESHARED_KEY, preshared_key)
+    if peer.endpoint is not None:
+        more += pack_attribute(_WGPEER_A_ENDPOINT, _pack_endpoint(peer.endpoint))
+    if peer.persistent_keepalive:
+        interval = _U16.pack(peer.persistent_keepalive)
+        more += pack_attribute(_WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, interval)
+    prefixes = b"".join(_pack_allowed_ip(prefix.network(), b"") for prefix in peer.allowed_ips)
+    more += pack_nested(_WGPEER_A_ALLOWEDIPS, prefixes)
+    head = _GENL.pack(_WG_CMD_SET_DEVICE, _GENL_VERSION) + pack_u32(_WGDEVICE_A_IFINDEX, ifindex)
+    return head + pack_nested(_WGDEVICE_A_PEERS, _pack_peer(peer.public_key, 0, more))
+
+
 def build_fwmark(ifindex: int, fwmark: int) -> bytes:
     """A WG_CMD_SET_DEVICE message that sets the mark and nothing else; 0 is none."""
     head = _GENL.pack(_WG_CMD_SET_DEVICE, _GENL_VERSION) + pack_u32(_WGDEVICE_A_IFINDEX, ifindex)
@@ -215,6 +236,14 @@ def _build_step(step: Step) -> bytes:
 def _pack_peer(public_key: bytes, flags: int, more: bytes = b"") -> bytes:
     key = pack_attribute(_WGPEER_A_PUBLIC_KEY, public_key)
     return pack_nested(0, key + pack_u32(_WGPEER_A_FLAGS, flags) + more)
+
+
+def _pack_endpoint(endpoint: Endpoint) -> bytes:
+    """A struct sockaddr_in or sockaddr_in6; the port is in network order."""
+    port = int.from_bytes(endpoint.port.to_bytes(2, "big"), byteorder)
+    if len(endpoint.packed) == IPV4_SIZE:
+        return _SOCKADDR_IN.pack(_AF_INET, port, endpoint.packed)
+    return _SOCKADDR_IN6.pack(_AF_INET6, port, 0, endpoint.packed, 0)
 
 
 def _pack_allowed_ip(prefix: Prefix, flags: bytes) -> bytes:

@@ -9,8 +9,13 @@ from typing import Final
 
 from wg_dynamic.errors import PrivilegeError
 from wg_dynamic.wireguard.batch import Action, Step, plan, plan_take_over
-from wg_dynamic.wireguard.control import WireGuardError, WireGuardGoneError, check_fwmark
-from wg_dynamic.wireguard.device import AllowedIPChange, Device
+from wg_dynamic.wireguard.control import (
+    WireGuardError,
+    WireGuardGoneError,
+    check_fwmark,
+    check_peer,
+)
+from wg_dynamic.wireguard.device import AllowedIPChange, Device, Peer
 from wg_dynamic.wireguard.key import KEY_SIZE
 from wg_dynamic.wireguard.uapi_codec import (
     END,
@@ -18,6 +23,7 @@ from wg_dynamic.wireguard.uapi_codec import (
     SET_NOTHING,
     MalformedReplyError,
     build_fwmark,
+    build_peer,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -92,6 +98,16 @@ class UapiControl:
                 return
         # What has been done of the changes by now is done once more, to the same effect.
         self._change_by_take_over(steps)
+
+    def add_peer(self, peer: Peer, preshared_key: bytes | None = None) -> None:
+        """Make a peer, or add to it. Raises as `device`, ValueError."""
+        check_peer(peer, preshared_key)
+        self._request(build_peer(peer, preshared_key))
+
+    def remove_peer(self, public_key: bytes) -> None:
+        """Remove a peer, if it is there. Raises as `device`, ValueError."""
+        check_peer(Peer(public_key), None)
+        self._request(build_peer_removal(public_key))
 
     def set_fwmark(self, fwmark: int) -> None:
         """Set the mark of outer packets; 0 is none. Raises as `device`, ValueError."""

@@ -9,7 +9,7 @@ Parsing raises MalformedReplyError and nothing else.
 from collections.abc import Container, Iterable
 from typing import Final
 
-from wg_dynamic.address import Prefix, parse_address
+from wg_dynamic.address import IPV6_SIZE, Prefix, format_address, parse_address
 from wg_dynamic.wireguard.batch import Action, Step
 from wg_dynamic.wireguard.control import WireGuardError
 from wg_dynamic.wireguard.device import Device, Endpoint, Peer
@@ -49,6 +49,21 @@ def build_steps(steps: Iterable[Step]) -> bytes:
 def build_peer_removal(public_key: bytes) -> bytes:
     """A set operation that removes one peer, if it is there."""
     return b"set=1\npublic_key=%b\nremove=true\n\n" % public_key.hex().encode()
+
+
+def build_peer(peer: Peer, preshared_key: bytes | None) -> bytes:
+    """A set operation that makes a peer; one that is there gets what is said besides."""
+    lines = [f"public_key={peer.public_key.hex()}"]
+    if preshared_key is not None:
+        lines.append(f"preshared_key={preshared_key.hex()}")
+    if peer.endpoint is not None:
+        host = format_address(peer.endpoint.packed)
+        host = f"[{host}]" if len(peer.endpoint.packed) == IPV6_SIZE else host
+        lines.append(f"endpoint={host}:{peer.endpoint.port}")
+    if peer.persistent_keepalive:
+        lines.append(f"persistent_keepalive_interval={peer.persistent_keepalive}")
+    lines += [f"allowed_ip={prefix.network()}" for prefix in peer.allowed_ips]
+    return "\n".join(["set=1", *lines, "", ""]).encode("ascii")
 
 
 def build_fwmark(fwmark: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator, Sequence
-from struct import pack
+from struct import pack, unpack
 
 import pytest
 
@@ -133,6 +133,7 @@ class MemoryKernel:
             if flags & 4:
                 return
             self.fake.put_peer(Peer(public_key))
+        self._complete(public_key, attributes)
         changes = []
         for _kind, nest in iter_attributes(attributes.get(9, b"")):
             found = parse_attributes(nest)
@@ -142,6 +143,18 @@ class MemoryKernel:
                 AllowedIPChange(public_key, Prefix(found[2], found[3][0]), 4 not in found)
             )
         self.fake.change_allowed_ips(changes)
+
+    def _complete(self, public_key: bytes, attributes: dict[int, bytes]) -> None:
+        if 2 in attributes:
+            self.fake.add_peer(Peer(public_key), attributes[2])
+        if 4 in attributes:
+            address = attributes[4]
+            packed = address[4:8] if len(address) == 16 else address[8:24]
+            endpoint = Endpoint(packed, int.from_bytes(address[2:4], "big"))
+            self.fake.add_peer(Peer(public_key, endpoint=endpoint))
+        if 5 in attributes:
+            (seconds,) = unpack("=H", attributes[5])
+            self.fake.add_peer(Peer(public_key, persistent_keepalive=seconds))
 
 
 class KernelUnderTest:

@@ -22,6 +22,7 @@ from wg_dynamic.wireguard.genetlink_codec import (
     build_device_query,
     build_family_query,
     build_fwmark,
+    build_peer,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -273,6 +274,26 @@ def test_the_throwaway_peer_comes_and_goes_in_one_message() -> None:
 
 def test_a_peer_is_removed_by_its_key() -> None:
     assert set_device(build_peer_removal(7, BOB)) == [(BOB, 1, b"")]
+
+
+def test_a_peer_is_made_with_its_keys_endpoint_keepalive_and_allowed_ips() -> None:
+    endpoint = Endpoint(parse_address("192.0.2.1"), 0x1234)
+    peer = Peer(ALICE, (parse_prefix("10.0.0.1/32"),), endpoint, 1.0, 25)
+    attributes = parse_attributes(build_peer(7, peer, b"\7" * 32), 4)
+    ((_kind, made),) = iter_attributes(attributes[8])
+    found = parse_attributes(made)
+    assert found == {
+        1: ALICE,
+        2: b"\7" * 32,
+        3: pack("=I", 0),
+        4: pack("=H", 2) + b"\x12\x34" + bytes([192, 0, 2, 1]) + bytes(8),
+        5: pack("=H", 25),
+        9: pack_nested(0, usual(32, 2, parse_address("10.0.0.1"))),
+    }
+
+
+def test_what_a_peer_is_not_given_is_not_said() -> None:
+    assert set_device(build_peer(7, Peer(BOB), None)) == [(BOB, 0, b"")]
 
 
 def test_the_fwmark_is_set_with_nothing_else() -> None:

@@ -17,11 +17,11 @@ from tests.contract.wireguard_control import (
     removing,
 )
 from tests.fakes.wireguard import FakeWireGuard
-from wg_dynamic.address import format_address, parse_prefix
+from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.errors import PrivilegeError
 from wg_dynamic.wireguard import uapi
 from wg_dynamic.wireguard.control import WireGuardError, WireGuardGoneError
-from wg_dynamic.wireguard.device import AllowedIPChange, Peer
+from wg_dynamic.wireguard.device import AllowedIPChange, Endpoint, Peer
 from wg_dynamic.wireguard.uapi import UapiControl
 from wg_dynamic.wireguard.uapi_codec import MalformedReplyError
 
@@ -74,11 +74,23 @@ class MemoryWireGuardGo:
                     self.fake.put_peer(Peer(public_key))
             elif (line == "update_only=true" and created) or line == "remove=true":
                 self.fake.remove_peer(public_key)
+            elif key in ("preshared_key", "endpoint", "persistent_keepalive_interval"):
+                self._complete(public_key, key, value)
             elif key == "allowed_ip":
                 done.append(self._allowed_ip(public_key, value))
                 if not done[-1]:
                     break
         return done
+
+    def _complete(self, public_key: bytes, key: str, value: str) -> None:
+        if key == "preshared_key":
+            self.fake.add_peer(Peer(public_key), bytes.fromhex(value))
+        elif key == "endpoint":
+            host, _, port = value.rpartition(":")
+            endpoint = Endpoint(parse_address(host.strip("[]")), int(port))
+            self.fake.add_peer(Peer(public_key, endpoint=endpoint))
+        else:
+            self.fake.add_peer(Peer(public_key, persistent_keepalive=int(value)))
 
     def _allowed_ip(self, public_key: bytes, value: str) -> bool:
         add = not value.startswith("-")

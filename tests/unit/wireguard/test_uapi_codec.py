@@ -8,6 +8,7 @@ from wg_dynamic.wireguard.device import Device, Endpoint, Peer
 from wg_dynamic.wireguard.uapi_codec import (
     MalformedReplyError,
     build_fwmark,
+    build_peer,
     build_peer_removal,
     build_steps,
     parse_allowed_ips,
@@ -235,6 +236,20 @@ def test_steps_are_one_operation() -> None:
 def test_a_peer_is_removed_by_its_key() -> None:
     expected = f"set=1\npublic_key={BOB.hex()}\nremove=true\n\n"
     assert build_peer_removal(BOB) == expected.encode()
+
+
+def test_a_peer_is_made_with_its_keys_endpoint_keepalive_and_allowed_ips() -> None:
+    endpoint = Endpoint(parse_address("2001:db8::1"), 51820)
+    peer = Peer(ALICE, (parse_prefix("10.0.0.1/24"),), endpoint, 1.0, 25)
+    assert build_peer(peer, bytes.fromhex(PRESHARED)).decode() == (
+        f"set=1\npublic_key={ALICE.hex()}\npreshared_key={PRESHARED}\n"
+        "endpoint=[2001:db8::1]:51820\npersistent_keepalive_interval=25\n"
+        "allowed_ip=10.0.0.0/24\n\n"
+    )
+
+
+def test_what_a_peer_is_not_given_is_not_said() -> None:
+    assert build_peer(Peer(BOB), None).decode() == f"set=1\npublic_key={BOB.hex()}\n\n"
 
 
 def test_the_fwmark_is_set_with_nothing_else() -> None:
