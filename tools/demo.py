@@ -236,9 +236,9 @@ class Demo:
     def _release(self, member: Member) -> None:
         lines = self._run(member, "wg-quick down wg0")
         look_until(
-            lambda: self._count(member, "ended"),
+            lambda: self._count(member, "released"),
             lambda seen: seen == len(member.addresses),
-            expected=f"'ended' in the server's log for both addresses of {member.name}",
+            expected=f"'released' in the server's log for both addresses of {member.name}",
         )
         self._tell.command("hub", "wg show wg0 allowed-ips")
         notes = {self._laptop.public_key: "laptop", self._phone.public_key: "phone"}
@@ -369,10 +369,10 @@ class Demo:
         )
 
     def _about(self, member: Member) -> list[str]:
-        return [line for line in self._hub.log(SERVER_LOG) if member.label in line]
+        return [line for line in self._hub.log(SERVER_LOG) if member.public_key in line]
 
     def _count(self, member: Member, what: str) -> int:
-        return _count_lines(self._about(member), f" {what} ")
+        return _count_lines(self._about(member), f"event={what} ")
 
     def _rows(self) -> list[str]:
         """The leases in the database, as text."""

@@ -106,7 +106,7 @@ def test_every_step_is_seen_to_work(whole: str) -> None:
         r"phone has 10\.44\.0\.\d+ and fd00:44::[0-9a-f:]+: \d+ ms",
         r"allowed ips: fe80::1/128, 10\.44\.0\.\d+/32, fd00:44::[0-9a-f:]+/128",
         r"64 bytes from fd00:44::[0-9a-f:]+: icmp_seq=1",
-        r"renewed 10\.44\.0\.\d+ peer\(",
+        r"event=renewed address=10\.44\.0\.\d+ public_key=",
         r"held +peer\(.{9}\) 10\.44\.0\.\d+, \d+ s left",
     ]:
         assert re.search(told, whole), told

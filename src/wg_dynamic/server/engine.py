@@ -34,10 +34,11 @@ from wg_dynamic.protocol import (
 )
 from wg_dynamic.record import dataclass
 from wg_dynamic.server.churn import Churn
-from wg_dynamic.server.events import Events
+from wg_dynamic.server.events import RELEASED, REVOKED, Events
 from wg_dynamic.server.fences import FenceWatch
 from wg_dynamic.server.identity import PeerTable
-from wg_dynamic.server.lease_log import LeaseLog
+from wg_dynamic.server.orders import BY_OPERATOR, Decision, Order, decide_order
+from wg_dynamic.server.orders import Outcome as OrderOutcome
 from wg_dynamic.server.policy import (
     MEMORIES_PER_ADDRESS,
     Asked,
@@ -84,6 +85,10 @@ class Job:
     done: Callable[[Answer], None]
 
 
+_Item = Job | Order | list[PeerInfo]
+"""What the engine works on; the last is a new reading of the interface."""
+
+
 class Engine:
     """All leases of one server."""
 
@@ -100,7 +105,6 @@ class Engine:
         self._rules = rules
         self._pushed = Pushed(rules.terms)
         self._churn = Churn(rules.terms.max_new_addresses)
-        self._log = LeaseLog()
         self.events = Events(clock, self._network)
         """Who wants to know of leases listens here."""
         self._fence_watch = FenceWatch()
@@ -110,7 +114,7 @@ class Engine:
         self._peers = peers
         self._clock = clock
         self._boot_id = clock.boot_id()
-        self._waiting: deque[Job | list[PeerInfo]] = deque()
+        self._waiting: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "store")
         self._store_failed = False
@@ -121,6 +125,11 @@ class Engine:
     def submit(self, job: Job) -> None:
         """Queue a request; its `done` is called with the reply."""
         self._waiting.append(job)
+        self._arrived.set()
+
+    def order(self, order: Order) -> None:
+        """Queue an operator's order; its `done` is called with what became of it."""
+        self._waiting.append(order)
         self._arrived.set()
 
     def peers_read(self, infos: list[PeerInfo]) -> None:
@@ -140,7 +149,7 @@ class Engine:
         """Wait for something to do, and do it. For `run`, and once before it."""
         await self._batch(await self._gather())
 
-    async def _gather(self) -> list[Job | list[PeerInfo]]:
+    async def _gather(self) -> list[_Item]:
         """What waits; at the latest when a lease ends, with nothing.
 
         Two jobs of one peer never share a batch: which came first matters (a batch handles its
@@ -148,8 +157,8 @@ class Engine:
         """
         if not self._waiting:
             await self._wait()
-        items: list[Job | list[PeerInfo]] = []
-        later: list[Job | list[PeerInfo]] = []
+        items: list[_Item] = []
+        later: list[_Item] = []
         seen: set[bytes] = set()
         while self._waiting and len(items) < MAX_BATCH:
             item = self._waiting.popleft()
@@ -172,20 +181,22 @@ class Engine:
             async with asyncio.timeout(wait):
                 await self._arrived.wait()
 
-    async def _batch(self, items: list[Job | list[PeerInfo]]) -> None:
-        for item in items:
-            if isinstance(item, list):
-                self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
-                await self._reconciler.compare(item)
+    async def _batch(self, items: list[_Item]) -> None:
+        await self._compare([item for item in items if isinstance(item, list)])
         jobs = [item for item in items if isinstance(item, Job)]
+        orders = [item for item in items if isinstance(item, Order)]
         now = self._clock.now()
         self._table.begin()
+        ordered = {id(order): self._decide_order(order, now) for order in orders}
         returns = {id(job): self._leases_given_back(job, now) for job in jobs}
         ending = {lease.address: lease.end(now) for lease in self._table.due(now)}
         released = {lease.address: lease for leases, _ in returns.values() for lease in leases}
         ending.update(released)
+        by_order = {lease.address: lease for one in ordered.values() for lease in one.ending}
+        ending.update(by_order)
         given_back = {address: self._table.get(address) for address in ending}
         await self._take_off(ending.values())
+        self._lift(ordered.values())
         outcomes = {id(job): self._decide(job, now) for job in jobs}
         fresh = self._fresh(outcomes.values(), ending.keys())
         self._forget_oldest({lease.public_key for lease in ending.values()}, now)
@@ -196,21 +207,55 @@ class Engine:
         forgotten = [address for address in before if self._table.get(address) is None]
         if not await self._commit(changes, forgotten):
             await self._put_back([one for one in given_back.values() if one], now)
-            for job in jobs:
-                self._done(job, bare_reply(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
+            self._fail(jobs, orders)
             return
         for job in jobs:
             self._churn.add(job.public_key, outcomes[id(job)].new)
         refused = await self._put_on(fresh, before)
         new = {lease.address for lease in fresh}
-        for lease in changes:
-            if lease.ended or lease.address not in refused:
-                fresh_one = lease.address in new
-                given_back_one = released.get(lease.address) is lease
-                self._log.tell(lease, now, fresh=fresh_one)
-                self.events.changed(lease, now, fresh=fresh_one, released=given_back_one)
+        told = [lease for lease in changes if lease.ended or lease.address not in refused]
+        self._tell(told, now, new, released, by_order)
+        for order in orders:
+            done = ordered[id(order)]
+            order.done(OrderOutcome((*done.ending, *done.lifted), stored=True))
         for job in jobs:
             self._answer(job, outcomes[id(job)], returns[id(job)][1], refused)
+
+    async def _compare(self, readings: Iterable[list[PeerInfo]]) -> None:
+        for infos in readings:
+            self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
+            await self._reconciler.compare(infos)
+
+    def _fail(self, jobs: Iterable[Job], orders: Iterable[Order]) -> None:
+        """Nothing of the batch is on disk."""
+        for job in jobs:
+            self._done(job, bare_reply(job.request, ErrorCode.STORE_DOWN, STORE_RETRY))
+        for order in orders:
+            order.done(OrderOutcome((), stored=False))
+
+    def _tell(
+        self,
+        changes: Iterable[Lease],
+        now: float,
+        new: Collection[bytes],
+        released: Mapping[bytes, Lease],
+        ordered: Mapping[bytes, Lease],
+    ) -> None:
+        """Tell what has happened.
+
+        Args:
+            changes: leases as they are now.
+            now: CLOCK_BOOTTIME seconds.
+            new: addresses that are in the allowed IPs only now.
+            released: leases, by their addresses, that their holders gave back.
+            ordered: those that an operator ended.
+        """
+        for lease in changes:
+            if ordered.get(lease.address) is lease:
+                self.events.tell(REVOKED if lease.declined else RELEASED, lease, BY_OPERATOR)
+            else:
+                given_back = released.get(lease.address) is lease
+                self.events.changed(lease, now, fresh=lease.address in new, released=given_back)
 
     def _network(self, address: bytes) -> Prefix:
         return self._rules.network(address)  # of the rules of now
@@ -231,6 +276,13 @@ class Engine:
             return [lease.decline(until) for lease in leases], code
         leases, code = to_release(self._table, job.public_key, addresses)
         return [lease.end(now) for lease in leases if not lease.is_over(now)], code
+
+    def _decide_order(self, order: Order, now: float) -> Decision:
+        return decide_order(self._table, order, now, self._rules.terms.quarantine_time)
+
+    def _lift(self, decisions: Iterable[Decision]) -> None:
+        for lease in (lease for one in decisions for lease in one.lifted):
+            self._table.forget(lease.address)
 
     def _forget_oldest(self, public_keys: Iterable[bytes], now: float) -> None:
         """Keep a bounded number of memories of each peer: with an IPv6 pool it has no end."""

@@ -1,10 +1,10 @@
-"""Tells whoever listens what happens to leases, and counts it. Costs a count when nobody listens.
+"""Tells whoever listens what happens to leases, counts and logs it.
 
 Theory of operation. The engine calls, in its own task, when a thing is on disk and in force, so an
 event is never of something that a crash undoes. A listener is called at once, before the reply
 goes out: it puts the event somewhere and returns; it never waits. One that raises is heard no
 more. An event is built only when somebody listens to its kind: a renewal on a hub of many
-thousands of peers costs one addition else.
+thousands of peers costs one addition else, and its line in the log.
 """
 
 import logging
@@ -25,9 +25,10 @@ from wg_dynamic.leases.event import (
 )
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.protocol import ErrorCode
+from wg_dynamic.server.lease_log import LeaseLog
 from wg_dynamic.system.clock import Clock
 
-__all__ = ["GIVEN_UP", "KINDS", "REVOKED", "Events", "LeaseEvent", "event_line"]
+__all__ = ["GIVEN_UP", "KINDS", "RELEASED", "REVOKED", "Events", "LeaseEvent", "event_line"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Events:
         """The name of the peer of a public key."""
         self.wanted: frozenset[str] = frozenset()
         """The kinds that somebody listens to."""
+        self._log = LeaseLog()
         self._clock = clock
         self._network = network
         self._listeners: list[tuple[frozenset[str], Tell]] = []
@@ -87,8 +89,9 @@ class Events:
         self.tell(kind, lease, reason)
 
     def tell(self, kind: str, lease: Lease, reason: str = "") -> None:
-        """Count one, and tell those who listen to it."""
+        """Count and log one, and tell those who listen to it."""
         self.counts[kind] += 1
+        self._log.tell(kind, lease, self._clock.now(), self.name_of, reason)
         if kind not in self.wanted:
             return
         self._fan_out(
@@ -111,6 +114,8 @@ class Events:
         if code == ErrorCode.SUCCESS:
             return
         self.counts[REFUSED] += 1
+        reason = ErrorCode(code).name.lower()
+        self._log.refused(public_key, self._clock.now(), self.name_of, reason)
         if REFUSED in self.wanted:
             self._fan_out(
                 LeaseEvent(
@@ -118,7 +123,7 @@ class Events:
                     self._clock.wall(),
                     public_key,
                     name=self.name_of(public_key),
-                    reason=ErrorCode(code).name.lower(),
+                    reason=reason,
                 )
             )
 

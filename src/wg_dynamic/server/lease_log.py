@@ -1,18 +1,31 @@
-"""One log line for each change of a lease, and not as many as a peer likes to cause."""
+"""One log line for each change of a lease, and not as many as a peer likes to cause.
+
+A line is logfmt, with the words of docs/events.md: `event=granted address=192.0.2.7 public_key=… `.
+"""
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from math import isinf
+from typing import Final
 
 from wg_dynamic.address import format_address
+from wg_dynamic.leases.event import BEGINNINGS, REFUSED, quote
 from wg_dynamic.leases.lease import Lease
-from wg_dynamic.wireguard.key import peer_label
+from wg_dynamic.wireguard.key import format_key
 
 _LOG = logging.getLogger(__name__)
 
-MAX_LINES = 20
+MAX_LINES: Final = 20
 """Lines about one peer in LINES_SPAN."""
-LINES_SPAN = 60.0
+LINES_SPAN: Final = 60.0
 """Seconds."""
+EXHAUSTED: Final = "exhausted"
+"""The reason of a refusal that an administrator has to do something about."""
+Names = Callable[[bytes], str | None]
+"""The name of the peer of a public key, where it has one."""
+_MAX_NAME: Final = 64
+"""Characters of a name that a line repeats."""
 
 
 class LeaseLog:
@@ -22,23 +35,47 @@ class LeaseLog:
         self._since = float("-inf")
         self._lines: Counter[bytes] = Counter()
 
-    def tell(self, lease: Lease, now: float, *, fresh: bool) -> None:
-        """Say what became of a lease; `fresh`: it is in the allowed IPs only now."""
-        if not _LOG.isEnabledFor(logging.INFO) or not self._may(lease.public_key, now):
+    def tell(self, kind: str, lease: Lease, now: float, name_of: Names, reason: str = "") -> None:
+        """Say what became of a lease; `now` is CLOCK_BOOTTIME seconds."""
+        if not _LOG.isEnabledFor(logging.INFO) or not self._may(lease.public_key, name_of, now):
             return
-        address, peer = format_address(lease.address), peer_label(lease.public_key)
-        if lease.is_over(now):
-            what = "declined" if lease.declined else "ended" if lease.ended else "given up"
-            _LOG.info("%s %s %s", what, address, peer)
-        else:
-            what = "granted" if fresh else "renewed"
-            _LOG.info("%s %s %s for %.0f s", what, address, peer, lease.lease_time)
+        fields = [f"event={kind}", f"address={format_address(lease.address)}"]
+        fields += _peer(lease.public_key, name_of)
+        if kind in BEGINNINGS:
+            span = "infinite" if isinf(lease.lease_time) else f"{lease.lease_time:.0f}"
+            fields.append(f"lease_time={span}")
+        _LOG.info("%s", _line(fields, reason))
 
-    def _may(self, public_key: bytes, now: float) -> bool:
+    def refused(self, public_key: bytes, now: float, name_of: Names, reason: str) -> None:
+        """Say that a request got nothing, or less than it asked for."""
+        level = logging.WARNING if reason == EXHAUSTED else logging.INFO
+        if _LOG.isEnabledFor(level) and self._may(public_key, name_of, now):
+            fields = [f"event={REFUSED}", *_peer(public_key, name_of)]
+            _LOG.log(level, "%s", _line(fields, reason))
+
+    def _may(self, public_key: bytes, name_of: Names, now: float) -> bool:
         if now - self._since >= LINES_SPAN:
             self._since = now
             self._lines.clear()
         self._lines[public_key] += 1
         if self._lines[public_key] == MAX_LINES + 1:
-            _LOG.info("%s: more changes in this minute, not logged", peer_label(public_key))
+            fields = ["event=more", *_peer(public_key, name_of)]
+            _LOG.info("%s", _line(fields, "not logged before this minute is over"))
         return self._lines[public_key] <= MAX_LINES
+
+
+def _peer(public_key: bytes, name_of: Names) -> list[str]:
+    """Who it is: the name, where there is one, and always the key."""
+    name = name_of(public_key)
+    fields = [] if name is None else [f"name={_value(name[:_MAX_NAME])}"]
+    return [*fields, f"public_key={format_key(public_key)}"]
+
+
+def _line(fields: list[str], reason: str) -> str:
+    return " ".join([*fields, f"reason={_value(reason)}"] if reason else fields)
+
+
+def _value(text: str) -> str:
+    """A value as logfmt has it: bare, or in quotes; printable ASCII in any case."""
+    bare = text.isascii() and text.isprintable() and text and not set(text) & set(' ="\\')
+    return text if bare else quote(text)

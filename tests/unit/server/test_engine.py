@@ -19,12 +19,15 @@ from tests.fakes.server import (
     release_of,
     request_for,
 )
-from wg_dynamic.address import parse_prefix
+from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.leases.push import Push, PushedRoute
 from wg_dynamic.leases.terms import FREE_DECLINES, INFINITE, PeerTerms, Reservation
 from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
 from wg_dynamic.server.engine import bare_reply
+from wg_dynamic.server.events import LeaseEvent
+from wg_dynamic.server.orders import RELEASE, REVOKE, Order
+from wg_dynamic.server.orders import Outcome as OrderOutcome
 
 
 async def test_a_grant_is_committed_then_added_then_answered() -> None:
@@ -619,3 +622,81 @@ async def test_a_family_that_was_refused_has_no_routes() -> None:
     async with server.running():
         reply = await server.request(ALICE, "192.0.2.7", "2001:db8::7")
     assert [str(route.network) for route in reply.routes] == ["fd00:20::/48"]
+
+
+def give(server: Server, verb: str, **what: bytes) -> asyncio.Future[OrderOutcome]:
+    outcome: asyncio.Future[OrderOutcome] = asyncio.get_running_loop().create_future()
+    server.engine.order(Order(verb, outcome.set_result, **what))
+    return outcome
+
+
+async def test_what_an_operator_revokes_is_off_at_once_and_not_its_holder_s_again() -> None:
+    server = Server()
+    events: list[LeaseEvent] = []
+    server.engine.events.listen(events.append)
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.journal.clear()
+        outcome = await give(server, REVOKE, address=parse_address("192.0.2.7"))
+        assert server.journal == ["take off 192.0.2.7", "commit decline 192.0.2.7"]
+        assert server.in_force() == server.held() == server.stored() == {}
+        for key in (ALICE, BOB):
+            assert ips(await server.request(key, "192.0.2.7")) != ["192.0.2.7"]
+    assert outcome.stored
+    assert [lease.declined for lease in outcome.leases] == [True]
+    assert [(one.kind, one.reason) for one in events[:2]] == [
+        ("granted", ""),
+        ("revoked", "by an administrator"),
+    ]
+
+
+async def test_what_an_operator_releases_is_remembered_and_its_quarantine_ends() -> None:
+    server = Server()
+    events: list[LeaseEvent] = []
+    server.engine.events.listen(events.append)
+    seven = parse_address("192.0.2.7")
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        await give(server, RELEASE, public_key=ALICE)
+        assert server.in_force() == server.stored() == {}
+        assert ips(await server.request(ALICE)) == ["192.0.2.7"]
+        await server.decline(ALICE, "192.0.2.7")
+        assert ips(await server.request(BOB, "192.0.2.7")) != ["192.0.2.7"]
+        outcome = await give(server, RELEASE, address=seven)
+        assert len(outcome.leases) == 1
+        assert server.table.get(seven) is None
+        assert [lease.address for lease in server.store.load(server.clock.moment())] != [seven]
+        assert ips(await server.request(CAROL, "192.0.2.7")) == ["192.0.2.7"]
+    assert [one.kind for one in events] == ["granted", "released", "granted", "declined"] + [
+        "granted"
+    ] * 2
+
+
+async def test_a_renewal_in_the_batch_of_its_revocation_gets_another_address() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        outcome = give(server, REVOKE, address=parse_address("192.0.2.7"))
+        reply = await server.request(ALICE, "192.0.2.7")
+        assert (await outcome).stored
+    assert ips(reply) != ["192.0.2.7"]
+    assert list(server.in_force()) == ips(reply)
+
+
+async def test_an_order_that_could_not_be_recorded_changes_nothing() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        for verb in (REVOKE, RELEASE):
+            outcome = await give(server, verb, address=parse_address("192.0.2.7"))
+            assert outcome == OrderOutcome((), stored=False)
+        assert server.in_force() == server.held() == server.stored() == {"192.0.2.7": ALICE}
+
+
+async def test_an_order_about_nothing_says_so() -> None:
+    server = Server()
+    async with server.running():
+        outcome = await give(server, REVOKE, address=parse_address("192.0.2.7"))
+    assert outcome == OrderOutcome((), stored=True)
+    assert server.journal == []
