@@ -45,7 +45,7 @@ from wg_dynamic.leases.terms import (
     Reservation,
 )
 from wg_dynamic.privsep.requests import MAX_ADDRESSES_PER_PEER
-from wg_dynamic.record import dataclass
+from wg_dynamic.record import dataclass, replace
 
 MAX_NEW_ADDRESSES: Final = 1_000_000
 """More new addresses in an hour than this is no limit."""
@@ -267,6 +267,51 @@ def parse_config(text: str, source: str) -> ServerConfig:
     return config
 
 
+def parse_peers(text: str, source: str) -> ServerConfig:
+    """The values of a document that has `[[peer]]` and `[[reservation]]` alone.
+
+    Raises UsageError as `parse_config`.
+    """
+    problems = Problems(source)
+    table = open_document(text, source, problems)
+    reservations, peers = _read_known(table)
+    table.finish()
+    problems.raise_any()
+    return ServerConfig(
+        source=source,
+        reservations=tuple(reservation for reservation, _ in reservations),
+        names=tuple(name for _, name in reservations),
+        peers=tuple(peer for peer, _ in peers),
+        peer_names=tuple(name for _, name in peers),
+    )
+
+
+def with_peers(config: ServerConfig, more: ServerConfig) -> ServerConfig:
+    """One document with the peers and reservations of another.
+
+    A peer that both name is one: `more` gives it a name where `config` does not.
+    """
+    if not more.peers and not more.reservations:
+        return config
+    places = {peer.public_key: place for place, peer in enumerate(config.peers)}
+    peers, names = list(config.peers), list(config.peer_names)
+    for peer, name in zip(more.peers, more.peer_names, strict=True):
+        place = places.get(peer.public_key)
+        if place is None or peer.push != SILENT:  # said twice: for `checks` to complain about
+            peers.append(peer)
+            names.append(name)
+        else:
+            names[place] = names[place] or name
+    return replace(
+        config,
+        source=f"{config.source} with {more.source}" if config.source else more.source,
+        reservations=config.reservations + more.reservations,
+        names=config.names + more.names,
+        peers=tuple(peers),
+        peer_names=tuple(names),
+    )
+
+
 def open_document(text: str, source: str, problems: Problems) -> _Table:
     """A document whose keys are to be taken. Raises UsageError when it is no TOML."""
     deep = _DEEP.search(text)
@@ -285,8 +330,7 @@ def open_document(text: str, source: str, problems: Problems) -> _Table:
 def _read_config(table: _Table, source: str) -> ServerConfig:
     per_peer = partial(read_number, low=1, high=MAX_ADDRESSES_PER_PEER)
     per_hour = partial(read_number, low=1, high=MAX_NEW_ADDRESSES)
-    reservations = [_read_reservation(each) for each in table.tables("reservation")]
-    peers = [_read_peer(each) for each in table.tables("peer")]
+    reservations, peers = _read_known(table)
     pools = [_read_pool(each) for each in table.tables("pool")]
     config = ServerConfig(
         source=source,
@@ -308,6 +352,14 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
     )
     table.finish()
     return config
+
+
+def _read_known(
+    table: _Table,
+) -> tuple[list[tuple[Reservation, str]], list[tuple[PeerTerms, str]]]:
+    """Reservations and peers, each with its name."""
+    reservations = [_read_reservation(each) for each in table.tables("reservation")]
+    return reservations, [_read_peer(each) for each in table.tables("peer")]
 
 
 def _read_pool(table: _Table) -> PoolTerms | None:

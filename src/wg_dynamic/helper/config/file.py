@@ -29,6 +29,11 @@ def default_path(interface: str) -> Path | None:
     return None if "/" in interface else CONFIG_ROOT / f"{interface}.toml"
 
 
+def peers_path(interface: str) -> Path | None:
+    """Where commands keep the peers and reservations that they add (helper/config/peers.py)."""
+    return None if "/" in interface else CONFIG_ROOT / f"{interface}.peers.toml"
+
+
 def find_config(path: Path | None, interface: str) -> Path | None:
     """The file to read: `path`, or the interface's own if there is one."""
     chosen = path or default_path(interface)
@@ -40,14 +45,25 @@ def find_config(path: Path | None, interface: str) -> Path | None:
 def load_config(path: Path | None, interface: str) -> "ServerConfig":
     """Read `path`, which then has to exist; without one, the interface's own file if it exists.
 
+    The peers and reservations that commands have added, in the file of `peers_path`, go with it.
+
     Raises:
         UsageError: it cannot be read, others may write to it, or what it says is wrong.
     """
     # A client without a file has no use for a parser of TOML.
-    from wg_dynamic.helper.config.document import ServerConfig, parse_config  # noqa: PLC0415
+    from wg_dynamic.helper.config.document import (  # noqa: PLC0415
+        ServerConfig,
+        parse_config,
+        parse_peers,
+        with_peers,
+    )
 
     chosen = find_config(path, interface)
-    return parse_config(read_safely(chosen), str(chosen)) if chosen else ServerConfig()
+    config = parse_config(read_safely(chosen), str(chosen)) if chosen else ServerConfig()
+    peers = peers_path(interface)
+    if peers is None or not os.path.lexists(peers):
+        return config
+    return with_peers(config, parse_peers(read_safely(peers), str(peers)))
 
 
 def load_client_config(interface: str) -> Acceptance:
@@ -62,6 +78,17 @@ def load_client_config(interface: str) -> Acceptance:
 
 def read_safely(path: Path) -> str:
     """The text of a file that nobody but root can change. Raises UsageError."""
+    data = read_bytes_safely(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        msg = f"{path}: line {line} is not UTF-8, expected TOML"
+        raise UsageError(msg) from error
+
+
+def read_bytes_safely(path: Path) -> bytes:
+    """As `read_safely`, whatever the bytes are. Raises UsageError."""
     try:
         data = _read(path)
     except OSError as error:
@@ -70,12 +97,7 @@ def read_safely(path: Path) -> str:
     if len(data) > MAX_SIZE:
         msg = f"{path}: more than {MAX_SIZE} bytes, expected at most as many"
         raise UsageError(msg)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        msg = f"{path}: line {line} is not UTF-8, expected TOML"
-        raise UsageError(msg) from error
+    return data
 
 
 def _read(path: Path) -> bytes:

@@ -5,7 +5,13 @@ import pytest
 
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.errors import UsageError
-from wg_dynamic.helper.config.document import Problems, ServerConfig, parse_config
+from wg_dynamic.helper.config.document import (
+    Problems,
+    ServerConfig,
+    parse_config,
+    parse_peers,
+    with_peers,
+)
 from wg_dynamic.leases.pool import parse_pool
 from wg_dynamic.leases.push import Push, PushedRoute
 from wg_dynamic.leases.terms import (
@@ -333,3 +339,48 @@ def test_a_document_is_a_value_like_another() -> None:
     config = parse_config(WHOLE, NAME)
     assert replace(config) == parse_config(WHOLE, NAME)
     assert hash(config)
+
+
+def test_peers_and_reservations_alone_make_a_document_of_their_own() -> None:
+    tables = WHOLE[WHOLE.index("[[peer]]") :]
+    found, whole = parse_peers(tables, NAME), parse_config(WHOLE, NAME)
+    assert (found.peers, found.peer_names) == (whole.peers, whole.peer_names)
+    assert (found.reservations, found.names) == (whole.reservations, whole.names)
+    with pytest.raises(UsageError, match="unknown key 'lease_time'"):
+        parse_peers(WHOLE, NAME)
+    with pytest.raises(UsageError, match="not understood as TOML"):
+        parse_peers("[[peer]", NAME)
+
+
+def test_two_documents_are_one_and_a_peer_of_both_is_one_peer() -> None:
+    tables = f"""
+[[peer]]
+name = "alices"
+public_key = "{format_key(ALICE)}"
+[[peer]]
+name = "not the laptop"
+public_key = "{format_key(BOB)}"
+[[peer]]
+name = "new"
+public_key = "{format_key(bytes([3]) * 32)}"
+[[reservation]]
+name = "nas"
+public_key = "{format_key(bytes([3]) * 32)}"
+addresses = ["10.44.0.79"]
+"""
+    config = parse_config(WHOLE, NAME)
+    both = with_peers(config, parse_peers(tables, "more"))
+    assert both.source == f"{NAME} with more"
+    assert both.peer_names == ("laptop", "alices", "new")
+    assert both.peers == (*config.peers, PeerTerms(bytes([3]) * 32, Push()))
+    assert both.names == (*config.names, "nas")
+    assert both.reservations[:2] == config.reservations
+    assert both.lease_time == config.lease_time
+    assert with_peers(config, parse_peers("", "more")) == config
+    assert with_peers(ServerConfig(), parse_peers(tables, "more")).source == "more"
+
+
+def test_a_peer_of_both_that_is_told_things_by_both_is_left_to_the_checks() -> None:
+    more = parse_peers(f'[[peer]]\npublic_key = "{format_key(BOB)}"\nmtu = 1300\n', "more")
+    both = with_peers(parse_config(WHOLE, NAME), more)
+    assert [peer.public_key for peer in both.peers].count(BOB) == 2

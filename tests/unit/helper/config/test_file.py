@@ -209,3 +209,38 @@ def test_one_that_is_too_large_is_refused(path: Path, monkeypatch: pytest.Monkey
 def test_one_that_is_no_text_is_refused_with_its_line(path: Path) -> None:
     path.write_bytes(b"# caf\xc3\xa9\n# caf\xe9\n")
     refused(path, "line 2 is not UTF-8, expected TOML")
+
+
+KEY = "A" * 43 + "="
+
+
+def test_what_commands_have_added_is_read_beside_the_file(etc: Path, path: Path) -> None:
+    peers = etc / "wg0.peers.toml"
+    peers.write_text(f'[[peer]]\nname = "laptop"\npublic_key = "{KEY}"\n')
+    config = load_config(None, "wg0")
+    assert (config.lease_time, config.peer_names) == (60, ("laptop",))
+    assert config.source == f"{path} with {peers}"
+    path.unlink()
+    assert load_config(None, "wg0").source == str(peers)
+    elsewhere = etc / "other.toml"
+    elsewhere.write_text("lease_time = 70\n")
+    config = load_config(elsewhere, "wg0")
+    assert (config.lease_time, config.peer_names) == (70, ("laptop",))
+
+
+def test_what_others_could_have_added_is_refused(etc: Path) -> None:
+    peers = etc / "wg0.peers.toml"
+    peers.write_text("")
+    peers.chmod(0o666)
+    with pytest.raises(UsageError, match="may be written by others"):
+        load_config(None, "wg0")
+
+
+def test_a_link_that_leads_nowhere_is_told(etc: Path) -> None:
+    (etc / "wg0.peers.toml").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(None, "wg0")
+
+
+def test_an_interface_with_a_slash_has_neither_file(etc: Path) -> None:
+    assert load_config(None, "a/b") == ServerConfig()
