@@ -127,7 +127,8 @@ async def test_what_the_allowed_ips_refused_was_never_granted() -> None:
     assert [one.kind for one in told] == [REFUSED]
 
 
-def test_nothing_is_built_for_nobody() -> None:
+def test_nothing_is_built_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)  # the log wants its line
     events = some_events()
 
     def never(_key: bytes) -> str:
@@ -158,6 +159,7 @@ def test_who_listens_to_some_kinds_is_told_those_and_who_stopped_is_told_none() 
 def test_one_who_fails_is_told_no_more_and_the_others_are(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.ERROR)
     events = some_events()
     told: list[LeaseEvent] = []
 
@@ -181,3 +183,14 @@ def test_the_name_of_a_peer_is_told_with_it() -> None:
     events.tell(GRANTED, LEASE)
     events.tell(GRANTED, Lease(BOB, ADDRESS, 60.0, 1060.0))
     assert [one.name for one in told] == ["laptop", None]
+
+
+def test_what_is_told_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    events = some_events()
+    events.name_of = {ALICE: "laptop"}.get
+    events.tell(REVOKED, LEASE.end(1001.0), "by an administrator")
+    events.answered(ALICE, "request_ip", ErrorCode.EXHAUSTED)
+    events.answered(ALICE, "request_ip", ErrorCode.SUCCESS)
+    assert [line.split()[0] for line in caplog.messages] == ["event=revoked", "event=refused"]
+    assert all("name=laptop" in line for line in caplog.messages)
