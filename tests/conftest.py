@@ -4,6 +4,7 @@ A machine that lacks what a test needs would otherwise pass without having run i
 failure (xfail) counts as skipped.
 """
 
+import logging
 import os
 from collections.abc import Generator
 from typing import Any
@@ -11,11 +12,19 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from wg_dynamic.system import log
+
 # How long an example takes depends on what else the machine does: no test is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 REQUIRE_ALL = os.environ.get("WG_DYNAMIC_REQUIRE_ALL") == "1"
+
+
+def pytest_runtest_setup() -> None:
+    """Let lines go to `logging`, and so to caplog, whatever the last test has set up."""
+    log.forget()
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after the plugin that makes xfail

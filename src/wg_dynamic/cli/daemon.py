@@ -1,7 +1,6 @@
 """What both daemons' commands share: foreground or background, log, helper, clean-up."""
 
 import argparse
-import logging
 import os
 import select
 import sys
@@ -18,13 +17,14 @@ from wg_dynamic.system.log import (
     SYSLOG,
     SYSLOG_SOCKET,
     complain,
+    logger,
     set_up_log,
     standard_error,
 )
 from wg_dynamic.system.privileges import limit_helper
 from wg_dynamic.system.runtime import RuntimeDirectory
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 NO_LOG = f"nowhere, as there is no {SYSLOG_SOCKET}: use --log-file"
 STOP_TRIES = 20
@@ -104,7 +104,7 @@ def log_place(log_file: Path | None) -> str:
     """Where the daemon in the background writes its log, in words."""
     if log_file is not None:
         return str(log_file)
-    return "syslog" if SYSLOG_SOCKET.exists() else NO_LOG
+    return "syslog" if os.path.exists(SYSLOG_SOCKET) else NO_LOG
 
 
 def _open_log(log_file: Path | None) -> None:

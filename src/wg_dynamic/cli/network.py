@@ -1,7 +1,6 @@
 """What both network processes do first: drop root, then listen to the helper and nobody else."""
 
 import contextlib
-import logging
 import signal
 from collections.abc import Callable
 
@@ -11,10 +10,10 @@ from wg_dynamic.privsep.codec import ChannelClosedError, ChannelError
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal
 from wg_dynamic.privsep.sandbox import Sandbox
 from wg_dynamic.privsep.spawn import inherited_channel
-from wg_dynamic.system.log import set_up_log
+from wg_dynamic.system.log import logger, set_up_log
 from wg_dynamic.system.privileges import drop_privileges
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 def run_network_process(

@@ -1,7 +1,6 @@
 """wg-dynamic-server(8): lease addresses to the peers of a WireGuard interface."""
 
 import argparse
-import logging
 import select
 import sys
 from contextlib import closing
@@ -47,12 +46,13 @@ from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import LedgerError
 from wg_dynamic.record import replace
 from wg_dynamic.system.background import Verdict
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.privileges import Account, require_root, service_account
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 PROGRAM = "wg-dynamic-server"
 STATE_ROOT = Path("/var/lib/wg-dynamic")

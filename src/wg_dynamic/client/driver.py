@@ -4,7 +4,6 @@ What happens is turned into the machine's events, and its actions into messages 
 exchanges with the server.
 """
 
-import logging
 import select
 import socket
 from ipaddress import ip_address
@@ -71,9 +70,9 @@ from wg_dynamic.protocol import (
 from wg_dynamic.protocol.errors import error_text
 from wg_dynamic.protocol.messages import Address
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.system.log import printable
+from wg_dynamic.system.log import logger, printable
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 RECHECK = 30.0
 """Longest wait, seconds: that the computer was suspended is noticed within this."""

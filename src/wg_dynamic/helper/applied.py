@@ -6,7 +6,6 @@ itself. Allowed IPs (helper/widening.py) and the MTU (helper/link_mtu.py) do not
 next start, or of `--stop`, undoes them.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
@@ -28,9 +27,10 @@ from wg_dynamic.netlink.control import (
 )
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, ROUTE, Entry, Ledger
 from wg_dynamic.privsep.requests import AddressSetting, Refused
+from wg_dynamic.system.log import logger
 from wg_dynamic.wireguard.control import WireGuardControl
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class Further(Protocol):

@@ -1,7 +1,6 @@
 """The client's root side: what it sets up before the network process starts, and its requests."""
 
 import errno
-import logging
 import os
 import select
 import socket
@@ -57,12 +56,12 @@ from wg_dynamic.privsep.requests import (
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import Clock, SystemClock
-from wg_dynamic.system.log import RateLimit, printable
+from wg_dynamic.system.log import RateLimit, logger, printable
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardControl
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 PORT = 970
 """docs/protocol.md section 2: the server's, and the client's own."""

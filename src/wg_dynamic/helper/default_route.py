@@ -13,7 +13,6 @@ Where wg-quick, or whoever, has a default route over the interface already, that
 what it cannot know, the leased addresses, is guarded all the same.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -42,11 +41,12 @@ from wg_dynamic.privsep.ledger import (
     Setting,
 )
 from wg_dynamic.record import dataclass
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.sysctl import Sysctl
 from wg_dynamic.system.tools import run_tool
 from wg_dynamic.wireguard.control import WireGuardControl
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 FIRST_NUMBER: Final = 51820
 """Mark and table, or the next that is free: where wg-quick begins too."""

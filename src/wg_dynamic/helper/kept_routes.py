@@ -9,8 +9,6 @@ them along, and the next lease would not bring them back: the traffic would go e
 What has to be put back is known only as long as it is there, so it is looked at with each change.
 """
 
-import logging
-
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.netlink.control import (
     ROUTE_PROTOCOL,
@@ -20,8 +18,9 @@ from wg_dynamic.netlink.control import (
     Route,
 )
 from wg_dynamic.netlink.errors import InterfaceNotFoundError
+from wg_dynamic.system.log import logger
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class KeptRoutes:

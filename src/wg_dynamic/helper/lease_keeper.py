@@ -8,8 +8,6 @@ at once, but after that no sooner than PAUSE seconds, nor than ten times what th
 set.
 """
 
-import logging
-
 from wg_dynamic.address import format_address, is_link_local
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
@@ -38,11 +36,11 @@ from wg_dynamic.privsep.requests import (
 )
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.system.log import RateLimit
+from wg_dynamic.system.log import ERROR, INFO, WARNING, RateLimit, logger
 from wg_dynamic.system.notify import notify
 from wg_dynamic.wireguard.control import WireGuardControl
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 PAUSE = 1.0
 """Seconds between two looks at the surroundings because of events."""
@@ -140,7 +138,7 @@ class LeaseKeeper:
 
     def _fail(self, error: WgDynamicError) -> Applied:
         if str(error) != self.trouble:
-            self._log(logging.ERROR, f"cannot set the lease: {error}")
+            self._log(ERROR, f"cannot set the lease: {error}")
         self.trouble = str(error)
         reason = str(error)[:MAX_WHY]
         return Applied(
@@ -203,19 +201,19 @@ class LeaseKeeper:
             time = now.taken.addresses[0].valid_time
             text = f"{name}: leased {listed} for {'ever' if time == FOREVER else f'{time} s'}"
             if listed != was:
-                self._log(logging.INFO, text)
+                self._log(INFO, text)
             self._verdict.give(0, text)
             notify(f"STATUS={text}")
         elif now.addresses:
             reason = now.addresses[0].reason
             self._verdict.give(0, f"{name}: the lease was refused here: {reason}; going on trying")
         if was and not listed:
-            self._log(logging.INFO, f"{name}: no lease any more")
+            self._log(INFO, f"{name}: no lease any more")
             notify(f"STATUS={name}: no lease any more")
         pushed = _in_words(now.taken)
         if pushed != _in_words(before.taken) and (pushed or listed):
             text = pushed or "nothing besides the addresses any more"
-            self._log(logging.INFO, f"{name}: {text}")
+            self._log(INFO, f"{name}: {text}")
 
     def _tell_refusals(self, judgement: Judgement) -> None:
         """Each once, not with every renewal; a server that makes up new ones fills no log."""
@@ -224,10 +222,10 @@ class LeaseKeeper:
             self._told = set(judgement.reasons().items())
         self._told.update(news)
         for what, reason in news[:TOLD_AT_A_TIME]:
-            self._log(logging.WARNING, f"{what} is not taken: {reason}")
+            self._log(WARNING, f"{what} is not taken: {reason}")
         if len(news) > TOLD_AT_A_TIME:
             more = len(news) - TOLD_AT_A_TIME
-            self._log(logging.WARNING, f"{more} more are not taken either")
+            self._log(WARNING, f"{more} more are not taken either")
 
     def _log(self, level: int, text: str) -> None:
         if self._lines.allow():

@@ -5,7 +5,6 @@ and variables did not, and nobody starts on that interface again to look into it
 start, on whatever interface, looks into all ledgers of its role in this network namespace.
 """
 
-import logging
 from pathlib import Path
 
 from wg_dynamic.errors import WgDynamicError
@@ -14,9 +13,10 @@ from wg_dynamic.helper.name_service import undo_name_service
 from wg_dynamic.netlink.control import InterfaceControl
 from wg_dynamic.netlink.errors import InterfaceNotFoundError
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, ROUTE, Ledger
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.runtime import RUNTIME_ROOT, RuntimeDirectory, namespace_key
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 def undo_what_is_left_of_gone(

@@ -6,7 +6,6 @@ has a lifetime: the ledger names the resolver and the record, and whoever finds 
 when the interface is gone.
 """
 
-import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,9 +16,10 @@ from wg_dynamic.helper.resolver import Resolver, find_resolver, resolver_named
 from wg_dynamic.leases.pool import is_leasable
 from wg_dynamic.netlink.control import Link
 from wg_dynamic.privsep.ledger import DNS, Ledger, Setting
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.tools import ToolError
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 MAX_NAMES: Final = 16
 """Servers, and search domains: as in docs/protocol.md 3.3, checked here once more."""

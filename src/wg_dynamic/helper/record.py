@@ -11,16 +11,16 @@ The directory belongs to root alone, unlike that of the database (docs/decisions
 """
 
 import fcntl
-import logging
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from wg_dynamic.errors import ConfigError, WgDynamicError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.ownership import check_directory
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 RECORD_ROOT = Path("/var/lib/wg-dynamic-ledger")
 MAX_PAST = 1 << 15

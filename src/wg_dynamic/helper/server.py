@@ -1,7 +1,6 @@
 """The server's root side: what it sets up before the network process starts, and its requests."""
 
 import errno
-import logging
 import select
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,12 +57,13 @@ from wg_dynamic.privsep.terms import terms_parts, without_parts
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 ROLE = "server"
 """Whose ledger and control socket it is, in the runtime directory."""

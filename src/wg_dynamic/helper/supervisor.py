@@ -4,7 +4,6 @@ What a request or an event means is the role's business (helper/server.py, helpe
 """
 
 import contextlib
-import logging
 import os
 import selectors
 import signal
@@ -22,11 +21,11 @@ from wg_dynamic.privsep.spawn import AGAIN, spawn_network_process
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.background import signal_descriptor
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.system.log import printable
+from wg_dynamic.system.log import logger, printable
 from wg_dynamic.system.notify import notify
 from wg_dynamic.system.privileges import Account
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 RESTART_FIRST = 0.5
 RESTART_MAX = 30.0

@@ -10,7 +10,6 @@ A line that cannot be read stays, behind a `? `, and is said in the log: what it
 """
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,8 +18,9 @@ from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.privsep.requests import KEY_SIZE
 from wg_dynamic.record import dataclass
+from wg_dynamic.system.log import logger
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 SPARE_LINES = 1000
 """Lines struck out, beside as many as there are entries, before the file is made anew: it lies in

@@ -11,7 +11,6 @@ What the kernel lacks is no error: there is more than one wall before everything
 (docs/threat-model.md). It is said in the log, once.
 """
 
-import logging
 import os
 import resource
 from collections.abc import Callable, Sequence
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from wg_dynamic.privsep import landlock, seccomp
 from wg_dynamic.record import dataclass
+from wg_dynamic.system.log import logger
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 RANDOM = Path("/dev/urandom")
 """SQLite's seed."""

@@ -5,7 +5,6 @@ peers that have them, committed like any other; then the helper is told, which t
 only because its administrator said --adopt, and only if they stood when it started.
 """
 
-import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,9 +15,10 @@ from wg_dynamic.privsep.requests import Change, PeerInfo
 from wg_dynamic.server.policy import Rules
 from wg_dynamic.server.proxy import HelperProxy
 from wg_dynamic.store.base import LeaseStore, Moment
+from wg_dynamic.system.log import logger
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class Pair(NamedTuple):

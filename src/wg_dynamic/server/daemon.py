@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from wg_dynamic.server.policy import Rules
 from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import logger
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 REFRESH_TIME = 5.0
 """Seconds between two readings of the peers, at least."""

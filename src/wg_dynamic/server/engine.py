@@ -8,7 +8,6 @@ decisions ever see different tables.
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -54,9 +53,10 @@ from wg_dynamic.server.pushed import NOTHING, Pushed
 from wg_dynamic.server.reconcile import Reconciler
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import logger
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 MAX_BATCH = 1000
 """Requests in one transaction."""

@@ -7,7 +7,6 @@ more. An event is built only when somebody listens to its kind: a renewal on a h
 thousands of peers costs one addition else, and its line in the log.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 
 from wg_dynamic.address import Prefix
@@ -27,10 +26,11 @@ from wg_dynamic.leases.lease import Lease
 from wg_dynamic.protocol import ErrorCode
 from wg_dynamic.server.lease_log import LeaseLog
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import logger
 
 __all__ = ["GIVEN_UP", "KINDS", "RELEASED", "REVOKED", "Events", "LeaseEvent", "event_line"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 GIVEN_UP = "given up for another address"
 """Reason of a release that nobody asked for in words."""

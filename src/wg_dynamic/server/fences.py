@@ -1,14 +1,14 @@
 """Says which leases an administrator's static allowed IPs are in the way of, once each."""
 
-import logging
 from collections.abc import Iterable
 
 from wg_dynamic.address import Prefix, format_address, host_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.system.log import logger
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class FenceWatch:

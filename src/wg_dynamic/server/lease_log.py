@@ -3,7 +3,6 @@
 A line is logfmt, with the words of docs/events.md: `event=granted address=192.0.2.7 public_key=… `.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from math import isinf
@@ -12,9 +11,10 @@ from typing import Final
 from wg_dynamic.address import format_address
 from wg_dynamic.leases.event import BEGINNINGS, REFUSED, quote
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.system.log import INFO, WARNING, logger
 from wg_dynamic.wireguard.key import format_key
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 MAX_LINES: Final = 20
 """Lines about one peer in LINES_SPAN."""
@@ -37,7 +37,7 @@ class LeaseLog:
 
     def tell(self, kind: str, lease: Lease, now: float, name_of: Names, reason: str = "") -> None:
         """Say what became of a lease; `now` is CLOCK_BOOTTIME seconds."""
-        if not _LOG.isEnabledFor(logging.INFO) or not self._may(lease.public_key, name_of, now):
+        if not _LOG.is_enabled_for(INFO) or not self._may(lease.public_key, name_of, now):
             return
         fields = [f"event={kind}", f"address={format_address(lease.address)}"]
         fields += _peer(lease.public_key, name_of)
@@ -48,8 +48,8 @@ class LeaseLog:
 
     def refused(self, public_key: bytes, now: float, name_of: Names, reason: str) -> None:
         """Say that a request got nothing, or less than it asked for."""
-        level = logging.WARNING if reason == EXHAUSTED else logging.INFO
-        if _LOG.isEnabledFor(level) and self._may(public_key, name_of, now):
+        level = WARNING if reason == EXHAUSTED else INFO
+        if _LOG.is_enabled_for(level) and self._may(public_key, name_of, now):
             fields = [f"event={REFUSED}", *_peer(public_key, name_of)]
             _LOG.log(level, "%s", _line(fields, reason))
 

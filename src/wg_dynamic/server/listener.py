@@ -5,7 +5,6 @@ sends without reading, or faster than it is served, fills its own socket and not
 """
 
 import asyncio
-import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -32,10 +31,10 @@ from wg_dynamic.server.door import Door
 from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.system.log import RateLimit, printable
+from wg_dynamic.system.log import RateLimit, logger, printable
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 MESSAGE_TIME = 10.0
 """Seconds from the first byte of a message (or the connection) to its last (protocol.md 2)."""

@@ -5,17 +5,16 @@ so the peers are read now and then, and compared here. The leases say what is to
 what the helper's ledger names is ever taken off.
 """
 
-import logging
-
 from wg_dynamic.address import host_prefix
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.privsep.requests import Change, PeerInfo
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.proxy import HelperProxy
 from wg_dynamic.system.clock import Clock
+from wg_dynamic.system.log import logger
 from wg_dynamic.wireguard.key import peer_label
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class Reconciler:

@@ -6,7 +6,6 @@ writes one line of verdict; a daemon that dies without one is reported as such.
 
 import contextlib
 import json
-import logging
 import os
 import select
 import signal
@@ -14,9 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from wg_dynamic.system.log import logger
 from wg_dynamic.system.ownership import open_log
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 _TEXT_SIZE = 2048
 """Characters of a verdict: the pipe holds it whole, however JSON writes them."""

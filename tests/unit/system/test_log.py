@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wg_dynamic.system.log import (
     SYSLOG,
     RateLimit,
     complain,
+    logger,
     printable,
     set_up_log,
     standard_error,
@@ -28,6 +30,7 @@ def root() -> Iterator[logging.Logger]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield root
+    log.forget()
     for handler in root.handlers:
         if handler not in handlers:
             handler.close()
@@ -39,14 +42,14 @@ def test_lines_go_to_standard_error(
     root: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_log("wg-dynamic-client", STDERR)
-    logging.getLogger("any").info("leased %s", "10.0.0.1")
-    logging.getLogger("any").debug("not this")
+    logger("any").info("leased %s", "10.0.0.1")
+    logger("any").debug("not this")
     assert capsys.readouterr().err == "wg-dynamic-client: INFO: leased 10.0.0.1\n"
 
 
 def test_verbose_adds_lines(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_log("x", STDERR, verbose=True)
-    logging.getLogger("any").debug("this too")
+    logger("any").debug("this too")
     assert capsys.readouterr().err == "x: DEBUG: this too\n"
 
 
@@ -57,7 +60,7 @@ def test_in_the_background_lines_go_to_syslog(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         set_up_log("wg-dynamic-server", SYSLOG)
-        logging.getLogger("any").info("leased %s", "10.0.0.1")
+        logger("any").info("leased %s", "10.0.0.1")
         assert syslog.recv(1000) == b"<30>wg-dynamic-server: leased 10.0.0.1\0"
 
 
@@ -65,16 +68,15 @@ def test_a_system_log_that_is_restarted_gets_what_comes_after(
     root: logging.Logger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "log")
-    monkeypatch.setattr(logging, "raiseExceptions", False)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         set_up_log("x", SYSLOG)
-    logging.getLogger("any").error("nobody listens")
+    logger("any").error("nobody listens")
     (tmp_path / "log").unlink()
-    logging.getLogger("any").error("nor is it there")
+    logger("any").error("nor is it there")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
-        logging.getLogger("any").error("back")
+        logger("any").error("back")
         assert syslog.recv(1000) == b"<27>x: back\0"
 
 
@@ -89,7 +91,7 @@ def test_each_level_has_its_priority(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         set_up_log("x", SYSLOG, verbose=True)
-        logging.getLogger("any").log(level, "line")
+        logger("any").log(level, "line")
         assert syslog.recv(1000) == b"<%d>x: line\0" % priority
 
 
@@ -101,7 +103,7 @@ def test_without_a_syslog_socket_lines_go_to_standard_error(
 ) -> None:
     monkeypatch.setattr(log, "SYSLOG_SOCKET", tmp_path / "missing")
     set_up_log("x", SYSLOG)
-    logging.getLogger("any").warning("said")
+    logger("any").warning("said")
     assert capsys.readouterr().err == "x: WARNING: said\n"
 
 
@@ -109,13 +111,13 @@ def test_the_journal_is_told_the_priority_of_each_line(
     root: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_log("x", JOURNAL, verbose=True)
-    logger = logging.getLogger("any")
+    told = logger("any")
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, 1):
-        logger.log(level, "at %d", level)
+        told.log(level, "at %d", level)
     try:
         raise RuntimeError
     except RuntimeError:
-        logger.exception("a bug")
+        told.exception("a bug")
     lines = capsys.readouterr().err.splitlines()
     assert lines[:5] == ["<7>at 10", "<6>at 20", "<4>at 30", "<3>at 40", "<2>at 50"]
     assert lines[5:7] == ["<3>a bug", "<3>Traceback (most recent call last):"]
@@ -150,7 +152,7 @@ def test_a_second_set_up_takes_the_place_of_the_first(
 ) -> None:
     set_up_log("x", STDERR)
     set_up_log("y", STDERR)
-    logging.getLogger("any").info("once")
+    logger("any").info("once")
     assert capsys.readouterr().err == "y: INFO: once\n"
 
 
@@ -184,3 +186,59 @@ def test_a_limit_allows_so_many_in_a_span() -> None:
     clock.pass_time(0.1)
     assert [limit.allow() for _ in range(3)] == [True, True, False]
     assert limit.suppressed == 4
+
+
+def test_what_others_write_with_logging_goes_the_same_way(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_log("x", STDERR)
+    logging.getLogger("asyncio").warning("slow: %d", 7)
+    logging.getLogger("asyncio").debug("not this")
+    assert capsys.readouterr().err == "x: WARNING: slow: 7\n"
+
+
+def test_before_it_is_set_up_lines_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    told = logger("any")
+    told.info("leased %s", "10.0.0.1")
+    told.debug("not this")
+    assert [(r.name, r.levelno, r.getMessage()) for r in caplog.records] == [
+        ("any", logging.INFO, "leased 10.0.0.1")
+    ]
+    assert (told.is_enabled_for(log.INFO), told.is_enabled_for(log.DEBUG)) == (True, False)
+
+
+def test_without_logging_only_what_matters_is_told_before_it_is_set_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "logging", None)
+    told = logger("any")
+    told.info("not this")
+    told.warning("%s is odd", "it")
+    assert capsys.readouterr().err == "it is odd\n"
+    assert (told.is_enabled_for(log.INFO), told.is_enabled_for(log.DEBUG)) == (True, False)
+
+
+def test_what_is_logged_depends_on_verbose(root: logging.Logger) -> None:
+    told = logger("any")
+    set_up_log("x", STDERR)
+    assert (told.is_enabled_for(log.INFO), told.is_enabled_for(log.DEBUG)) == (True, False)
+    set_up_log("x", STDERR, verbose=True)
+    assert told.is_enabled_for(log.DEBUG)
+
+
+@pytest.mark.parametrize("arguments", [(), (1,), (1, 2)])
+def test_a_line_whose_arguments_do_not_fit_is_written_all_the_same(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], arguments: tuple[int, ...]
+) -> None:
+    set_up_log("x", STDERR)
+    logger("any").info("100 %s %s" if len(arguments) < 2 else "100 %d", *arguments)
+    assert capsys.readouterr().err.startswith("x: INFO: 100 %")
+
+
+def test_standard_error_that_is_closed_stops_nobody(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up_log("x", STDERR)
+    monkeypatch.setattr(sys, "stderr", None)
+    logger("any").error("to nobody")
