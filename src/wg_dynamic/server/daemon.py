@@ -124,7 +124,7 @@ async def serve(
             await adopt(infos, rules, table, store, helper, moment=moment)
         await engine.turn()  # the leases are in force before anybody hears that we serve
         shared = Listener(engine, peers, start.ifindex, clock, reader.soon, room=room)
-        server = await shared.open(listener)
+        server = shared.open(listener)
         _LOG.info("%d leases in %s", len(table), start.database)
         helper.tell(Ready())
         try:

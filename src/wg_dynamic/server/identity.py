@@ -48,7 +48,7 @@ class PeerTable:
 
     def owner(self, source: bytes) -> bytes | None:
         """The public key behind a full source address; None when it is nobody's."""
-        return self._owners.get(source) if is_link_local(source) else None
+        return self._owners.get(source)  # only link-local ones are in it
 
     def is_present(self, public_key: bytes) -> bool:
         """Whether the interface has this peer."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from wg_dynamic.address import parse_address
+from wg_dynamic.address import format_address
 from wg_dynamic.protocol import (
     Ack,
     ConnectionClosed,
@@ -27,9 +27,11 @@ from wg_dynamic.protocol import (
     ServerEvent,
     encode_refusal,
 )
-from wg_dynamic.server.door import Door
+from wg_dynamic.server.deadlines import Deadlines
+from wg_dynamic.server.door import Arrival, Door
 from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
 from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.stream import Entrance, Stream
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import RateLimit, logger, printable
 from wg_dynamic.wireguard.key import peer_label
@@ -96,6 +98,7 @@ class Listener:
         self.refresh = refresh
         self.room = room
         self.connections: set[Connection] = set()
+        self.deadlines = Deadlines()
         self.of_peer: Counter[bytes] = Counter()
         self._limits: dict[str, RateLimit] = {}
         self._requests: Counter[bytes] = Counter()
@@ -104,27 +107,23 @@ class Listener:
         self._arrivals: Counter[bytes] = Counter()
         self._arrivals_since = clock.now()
 
-    async def open(self, listener: socket.socket) -> asyncio.Server:
+    def open(self, listener: socket.socket) -> Entrance:
         """Start to accept."""
-        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        listener.listen(QUEUE)
         door = Door(listener, self.admits)
-        # asyncio's `backlog` is also the number of connections that it accepts before anything
-        # else has its turn; the kernel's queue is to be longer.
-        server = await loop.create_server(
-            lambda: Connection(self), sock=door, backlog=ACCEPTED_AT_ONCE
-        )
-        door.listen(QUEUE)
-        return server
+        return Entrance(door, lambda: Connection(self), at_once=ACCEPTED_AT_ONCE)
 
-    def admits(self, host: str, port: int) -> bool:
+    def admits(self, source: bytes, port: int) -> bool:
         """Count a new connection; False when its peer is to have not even an answer."""
-        key = self.peers.owner(parse_address(host.partition("%")[0])) or UNKNOWN
+        key = self.peers.owner(source) or UNKNOWN
         if port >= PORT_LIMIT:
             key = UNPRIVILEGED + key
         self.count_message(key)
         self._count_arrival(key)
         if not self.is_flooding(key):
             return True
+        host = format_address(source)
         self.warn("flood", "%s: too many messages, no new connections for now", host)
         return False
 
@@ -181,31 +180,26 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Listener) -> None:
         self._shared = shared
         self._wire = ServerConnection()
-        self._transport: asyncio.Transport
+        self._transport: Stream
         self._source = b""
         self._public_key: bytes | None = None
         self._busy = False
         self._full = False
         self._scheduled = False
         """A turn of ours is to come: nothing is read before it."""
-        self._deadline: asyncio.TimerHandle | None = None
         self._counted_as: bytes | None = None
 
     # --- asyncio's side -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
+        assert isinstance(transport, Stream)  # noqa: S101 - what our Entrance gives
         self._transport = transport
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         self._shared.connections.add(self)
-        address = transport.get_extra_info("peername")
-        if address is None:  # it was reset before we came to it
-            transport.abort()
-            return
-        refusal = self._refusal(*address)
+        refusal = self._refusal(transport.arrival)
         if refusal is not None:
-            self._shared.warn("connection", "%s: %s", address[0], refusal.text)
+            self._shared.warn("connection", "%s: %s", self._host(), refusal.text)
             self._fail(encode_refusal(refusal))
             return
         self._set_deadline(MESSAGE_TIME)
@@ -248,16 +242,19 @@ class Connection(asyncio.Protocol):
 
     # --- ours -----------------------------------------------------------------------------------
 
-    def _refusal(self, host: str, port: int, _flow: int, scope: int) -> RemoteProtocolError | None:
+    def _host(self) -> str:
+        return format_address(self._transport.arrival.source)
+
+    def _refusal(self, arrival: Arrival) -> RemoteProtocolError | None:
         """Why this connection is not served; sets who it is from."""
         if len(self._shared.connections) > min(MAX_CONNECTIONS, self._shared.room):
             return RemoteProtocolError(ErrorCode.BUSY, "too many connections")
-        if scope != self._shared.ifindex:
+        if arrival.scope != self._shared.ifindex:
             return RemoteProtocolError(ErrorCode.NOT_PERMITTED, "another interface")
-        if port >= PORT_LIMIT:
-            text = f"source port {port}, expected one below {PORT_LIMIT}"
+        if arrival.port >= PORT_LIMIT:
+            text = f"source port {arrival.port}, expected one below {PORT_LIMIT}"
             return RemoteProtocolError(ErrorCode.NOT_PERMITTED, text)
-        self._source = parse_address(host.partition("%")[0])
+        self._source = arrival.source
         self._public_key = self._shared.peers.owner(self._source)
         refusal = self._too_much()
         if refusal is None:
@@ -359,7 +356,7 @@ class Connection(asyncio.Protocol):
             self._shared.warn(
                 "identity",
                 "%s: no peer has this address as an allowed IP of length 128",
-                self._transport.get_extra_info("peername")[0],
+                self._host(),
             )
             self._busy = False
             command = None if request.version == 1 else request.command
@@ -407,21 +404,18 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, reply: bytes) -> None:
         """Say why, and close: at the latest when the deadline comes."""
+        self._set_deadline(MESSAGE_TIME)
         self._transport.write(reply)
         self._transport.close()
-        self._set_deadline(MESSAGE_TIME)
 
     def _set_deadline(self, wait: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None
-        if wait is not None:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(wait, self._too_late)
+        if wait is None:
+            self._shared.deadlines.clear(self)
+        else:
+            self._shared.deadlines.set(self, wait)
 
-    def _too_late(self) -> None:
+    def too_late(self) -> None:
         """Quietly, as an idle connection ends; with a line in the log, as a half message does."""
-        self._deadline = None
         if self._wire.bytes_waiting and not self._full:
             self._broken(
                 RemoteProtocolError(

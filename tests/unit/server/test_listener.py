@@ -150,8 +150,7 @@ async def served(
     one = Served()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: one.complaints.append(context))
-    server = await one.shared.open(one.socket)
-    one.socket = server.sockets[0]
+    server = one.shared.open(one.socket)
     yield one
     for client in one.clients:
         client.writer.transport.abort()
@@ -768,25 +767,3 @@ async def test_a_flood_of_requests_over_the_limit_is_refused_one_by_one(
     client.send(b"release_ip=2\n\n" * 500)
     client.writer.write_eof()
     assert (await client.rest()).count(b"errno=5\n") == 500
-
-
-async def test_a_connection_that_was_reset_before_it_was_looked_at_is_dropped(
-    served: Served,
-) -> None:
-    class NamelessTransport(asyncio.Transport):
-        aborted = False
-
-        def get_extra_info(self, _name: str, default: Any = None) -> Any:
-            return default
-
-        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-            pass
-
-        def abort(self) -> None:
-            self.aborted = True
-
-    connection = listener_module.Connection(served.shared)
-    transport = NamelessTransport()
-    connection.connection_made(transport)
-    assert transport.aborted
-    connection.connection_lost(None)

@@ -1,4 +1,6 @@
 import errno
+import os
+import socket
 
 import pytest
 
@@ -24,3 +26,20 @@ def test_what_the_kernel_refuses_is_an_error_with_its_number() -> None:
         libc.capset(None, None)
     with pytest.raises(OSError, match=r"Bad address|Invalid argument"):
         libc.capget(None, None)
+
+
+def test_a_connection_is_taken_with_the_address_it_came_from() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        listener.setblocking(False)
+        acceptor = libc.Acceptor(listener.fileno())
+        assert acceptor.accept() is None
+        with socket.create_connection(listener.getsockname()[:2]) as outside:
+            accepted = acceptor.accept()
+            assert accepted is not None
+            descriptor, address = accepted
+            os.close(descriptor)
+            assert len(address) == libc.SOCKADDR_IN6_SIZE
+            assert address[2:4] == outside.getsockname()[1].to_bytes(2, "big")
+            assert address[8:24] == bytes(15) + b"\1"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        acceptor.accept()
