@@ -13,6 +13,7 @@ enum { IP_SIZE = 40, TCP_SIZE = 20, PORT = 970, FIRST = 0x10000 };
 #define SYN_PATIENCE 1.0   /* seconds, doubled each time, as Linux has them */
 #define DATA_PATIENCE 0.2
 #define EXCHANGE_PATIENCE 120.0
+#define WISHES "request_ip=2\nsection=address\nip=%s\nsection=address\nip=%s\n\n"
 
 static void put16(uint8_t *at, uint32_t value)
 {
@@ -70,13 +71,13 @@ static void segment(uint32_t number, struct client *client, int flags, const cha
 static size_t request_text(const struct client *client, char *text, size_t room)
 {
     if (client->wants_new)
-        return snprintf(text, room, "request_ip=2\nip=0.0.0.0\nip=::\n\n"); /* as ours asks first */
-    return snprintf(text, room, "request_ip=2\nip=%s\nip=%s\n\n", client->ipv4, client->ipv6);
+        return snprintf(text, room, WISHES, "0.0.0.0", "::"); /* as our client asks first */
+    return snprintf(text, room, WISHES, client->ipv4, client->ipv6);
 }
 
 static void ask(uint32_t number, struct client *client, double now, int again)
 {
-    char text[128];
+    char text[192];
     size_t size = request_text(client, text, sizeof text);
 
     segment(number, client, PSH | ACK, text, size);

@@ -15,11 +15,17 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
+from struct import Struct
 from typing import NamedTuple
 
 IPV4_SIZE = 4
 IPV6_SIZE = 16
 """Bytes of a packed address."""
+
+
+_OCTETS = {str(octet): octet for octet in range(256)}
+_GROUPS = Struct("!8H")
+_ZEROS = [":" + "0:" * count for count in range(8, 1, -1)]
 
 
 class Prefix(NamedTuple):
@@ -64,17 +70,60 @@ class Prefix(NamedTuple):
 
 
 def format_address(packed: bytes) -> str:
-    """Text form of 4 or 16 packed bytes. Raises ValueError for any other length."""
-    return str(ip_address(packed))
+    """Text form of 4 or 16 packed bytes (RFC 5952). Raises ValueError for any other length.
+
+    As `ipaddress` prints it, at a fifth of the cost: it stands in every reply and every line of a
+    ledger.
+    """
+    if len(packed) == IPV4_SIZE:
+        one, two, three, four = packed
+        return f"{one}.{two}.{three}.{four}"
+    if len(packed) != IPV6_SIZE:
+        return str(ip_address(packed))  # raises
+    text = "%x:%x:%x:%x:%x:%x:%x:%x" % _GROUPS.unpack(packed)  # noqa: UP031 - half of format's cost
+    if "0:0" not in text:
+        return text
+    text = f":{text}:"
+    for zeros in _ZEROS:  # the longest run, and of equally long ones the first
+        if zeros in text:
+            head, _, tail = text.partition(zeros)
+            return f"{head[1:]}::{tail[:-1]}"
+    return text[1:-1]
 
 
 def parse_address(text: str) -> bytes:
-    """Packed bytes of one IPv4 or IPv6 literal. Raises ValueError; scope ids are refused."""
+    """Packed bytes of one IPv4 or IPv6 literal. Raises ValueError; scope ids are refused.
+
+    As `ipaddress` reads it, at a third of the cost; what is unusual is left to it.
+    """
+    try:
+        if ":" not in text:
+            one, two, three, four = text.split(".")
+            return bytes((_OCTETS[one], _OCTETS[two], _OCTETS[three], _OCTETS[four]))
+        head, gap, tail = text.partition("::")
+        start, end = _groups(head), _groups(tail)
+        missing = IPV6_SIZE - len(start) - len(end)
+        if missing >= 0 and bool(missing) == bool(gap):
+            return start + bytes(missing) + end
+    except (KeyError, ValueError):
+        pass
     address = ip_address(text)
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         msg = f"{text!r} carries a scope id, expected a plain address"
         raise ValueError(msg)
     return address.packed
+
+
+def _groups(text: str) -> bytes:
+    """Groups of an IPv6 address, two bytes each. Raises ValueError."""
+    if not text:
+        return b""
+    groups = text.split(":")
+    digits = "".join([group.zfill(4) for group in groups])
+    if "" in groups or len(digits) != 4 * len(groups) or not digits.isalnum():
+        msg = f"groups {text!r}, expected 1 to 4 hexadecimal digits each"
+        raise ValueError(msg)
+    return bytes.fromhex(digits)
 
 
 def parse_prefix(text: str) -> Prefix:
@@ -120,10 +169,8 @@ def to_network(prefix: Prefix) -> IPv4Network | IPv6Network:
 
 def is_link_local(packed: bytes) -> bool:
     """Whether the address is in fe80::/10 (RFC 4291 section 2.4)."""
-    return len(packed) == IPV6_SIZE and _LINK_LOCAL.covers(host_prefix(packed))
+    return len(packed) == IPV6_SIZE and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80  # noqa: PLR2004
 
 
 SERVER_ADDRESS = bytes.fromhex("fe80" + "00" * 14)
 """fe80::, where the server listens (docs/protocol.md section 2)."""
-
-_LINK_LOCAL = parse_prefix("fe80::/10")

@@ -78,3 +78,26 @@ def test_any_text_is_a_prefix_or_a_value_error(text: str) -> None:
         return
     assert parse_prefix(str(prefix)) == prefix
     assert 0 <= prefix.length <= len(prefix.packed) * 8
+
+
+OCTETS = st.sampled_from([0, 0, 0, 1, 255]) | st.integers(0, 255)
+
+
+@given(SIZES.flatmap(lambda size: st.lists(OCTETS, min_size=size, max_size=size)).map(bytes))
+def test_text_is_as_ipaddress_prints_and_reads_it(packed: bytes) -> None:
+    text = format_address(packed)
+    assert text == str(ip_address(packed))
+    assert parse_address(text) == packed
+
+
+@given(st.text(alphabet="0123af:.%/ +x", max_size=20))
+def test_a_text_is_an_address_where_ipaddress_says_so(text: str) -> None:
+    try:
+        expected = ip_address(text).packed if "%" not in text else None
+    except ValueError:
+        expected = None
+    try:
+        found = parse_address(text)
+    except ValueError:
+        found = None
+    assert found == expected

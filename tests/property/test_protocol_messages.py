@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from wg_dynamic.protocol import version2
 from wg_dynamic.protocol.codec import decode_reply, decode_request, encode_message
+from wg_dynamic.protocol.errors import RemoteProtocolError
 from wg_dynamic.protocol.messages import (
     ANY_IPV4,
     ANY_IPV6,
@@ -174,3 +175,32 @@ def test_every_reply_of_version_1_is_read_as_it_was_printed(
     read = decode_reply(printed)
     assert read == reply
     assert encode_message(read, early_draft=early_draft) == printed
+
+
+@given(st.lists(leased_addresses(), min_size=1, max_size=6), st.none() | NUMBERS)
+def test_a_usual_reply_is_printed_the_short_way_as_the_long_way(
+    addresses: list[LeasedAddress], number: int | None
+) -> None:
+    reply = RequestIPReply(id=number, addresses=tuple(addresses))
+    usual = version2.encode_usual(reply)
+    assert usual == version2.encode(reply) != ""
+
+
+@given(
+    st.lists(
+        ADDRESSES.map(str) | st.sampled_from(["", "::\nip=::", "1.2.3.04", "::1%x", "é"]),
+        max_size=70,
+    )
+)
+def test_a_usual_request_is_read_the_short_way_as_the_long_way(texts: list[str]) -> None:
+    wishes = "".join(f"section=address\nip={text}\n" for text in texts).encode("latin-1")
+
+    def outcome(message: bytes) -> Any:
+        try:
+            return decode_request(message)
+        except RemoteProtocolError as error:
+            return error.code, error.text
+
+    assert outcome(b"request_ip=2\n" + wishes + b"\n") == outcome(
+        b"request_ip=2\nskipped=1\n" + wishes + b"\n"
+    )

@@ -4,7 +4,7 @@ A fault is found at the first byte that makes it one, whatever pieces the networ
 nothing that comes later, and no other way of cutting the stream, changes the outcome.
 """
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from wg_dynamic.protocol.errors import ErrorCode, RemoteProtocolError
 from wg_dynamic.protocol.schema import MAX_LINE_SIZE, MAX_MESSAGE_SIZE
@@ -17,7 +17,10 @@ class MessageBuffer:
     it never holds more than MAX_MESSAGE_SIZE plus one read.
     """
 
+    __slots__ = ("_data", "_failure", "_line", "_start", "_whole")
+
     def __init__(self) -> None:
+        self._whole = b""  # a message that came alone and at once, as most do
         self._data = bytearray()
         self._start = 0  # where the message begins that next_message will return
         self._line = 0  # where its first line begins that is not yet known to be whole
@@ -26,16 +29,21 @@ class MessageBuffer:
     @property
     def pending(self) -> int:
         """Bytes received and not yet taken as part of a message."""
-        return len(self._data) - self._start
+        return len(self._data) - self._start + len(self._whole)
 
     def receive_data(self, data: bytes) -> None:
         """Append what the network delivered. After a failure, data is dropped."""
         if self._failure is None:
+            if len(self._data) == self._start and not self._whole and _is_one_message(data):
+                self._whole = data
+                return
             if self._start:
                 del self._data[: self._start]
                 self._line -= self._start
                 self._start = 0
+            self._data += self._whole
             self._data += data
+            self._whole = b""
 
     def next_message(self) -> bytes | None:
         r"""Return the next whole message with its blank line, or None until more bytes arrive.
@@ -48,6 +56,9 @@ class MessageBuffer:
         """
         if self._failure is not None:
             raise self._failure
+        if self._whole:
+            message, self._whole = self._whole, b""
+            return message
         while True:
             end = min(self._line + MAX_LINE_SIZE, self._start + MAX_MESSAGE_SIZE, len(self._data))
             newline = self._data.find(b"\n", self._line, end)
@@ -79,3 +90,16 @@ class MessageBuffer:
         self._data.clear()
         self._start = self._line = 0
         raise self._failure
+
+
+def _is_one_message(data: bytes) -> bool:
+    """Whether it is one whole message without any fault that this module looks for."""
+    return (
+        len(data) <= MAX_LINE_SIZE  # so no line is longer
+        and 0 < data.find(_END) == len(data) - len(_END)  # its first blank line is its end
+        and not data.startswith(b"\n")
+        and b"\0" not in data
+    )
+
+
+_END: Final = b"\n\n"

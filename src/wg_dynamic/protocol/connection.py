@@ -104,6 +104,8 @@ class _Pending:
 class ServerConnection:
     """The server's side of one connection (docs/protocol.md 2.2)."""
 
+    __slots__ = ("_buffer", "_done", "_eof", "_pending", "_subscribed", "_version")
+
     def __init__(self) -> None:
         self._buffer = MessageBuffer()
         self._pending: list[_Pending] = []

@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Final
 
+from wg_dynamic.address import format_address
+from wg_dynamic.address import parse_address as packed_address
 from wg_dynamic.protocol.messages import ANY_IPV4, ANY_IPV6, Address, Network
 from wg_dynamic.protocol.schema import MAX_NAME_LENGTH, MAX_NUMBER, Attribute, Kind
 
@@ -59,11 +61,14 @@ def parse_address(text: str) -> Address:
     if anything is not None:
         return anything
     if ":" not in text:
-        return IPv4Address(text)
+        try:
+            return IPv4Address(packed_address(text))
+        except ValueError:
+            return IPv4Address(text)  # says what is wrong
     if "%" in text:
         msg = f"{text[:60]!r} carries a scope id, expected a plain address"
         raise ValueError(msg)
-    return IPv6Address(text)
+    return IPv6Address(packed_address(text))
 
 
 def parse_host(text: str) -> Address:
@@ -164,7 +169,9 @@ def _print_address(_: Attribute, value: object) -> str:
     if not isinstance(value, IPv4Address | IPv6Address):
         msg = f"{value!r}, expected an IPv4Address or IPv6Address"
         raise ValueError(msg)
-    return _without_scope(str(value))
+    if isinstance(value, IPv6Address) and value.scope_id is not None:
+        return _without_scope(str(value))
+    return format_address(value.packed)
 
 
 def _without_scope(text: str) -> str:

@@ -16,6 +16,7 @@ from wg_dynamic.protocol.messages import (
     ErrorReply,
     LeasedAddress,
     Message,
+    Network,
     Ping,
     Pong,
     ReleaseIP,
@@ -32,7 +33,11 @@ from wg_dynamic.protocol.schema import (
     ERRNO,
     FROM_CLIENT,
     FROM_SERVER,
+    ID,
+    IP,
+    MAX_NUMBER,
     MAX_REPLY_PARTS,
+    NETWORK,
     REFUSAL,
     SECTION,
     Attribute,
@@ -82,6 +87,12 @@ MAX_ROUTE_TEXTS: Final = 8192
 """Routes whose text is kept: two replies as large as they can be."""
 _ROUTE_TEXTS: Final[dict[int, tuple[Section, Route, str]]] = {}
 """Identity of a route -> for which section, the route itself, its text."""
+MAX_USUAL: Final = 8
+"""Addresses of a reply that is printed the short way."""
+MAX_NETWORK_TEXTS: Final = 1024
+"""Networks whose text is kept: a server has a few pools, each with one network."""
+_NETWORK_TEXTS: Final[dict[int, tuple[Network, int, int, str]]] = {}
+"""Identity of a network -> the network itself, its mask, its lowest address, its text."""
 _NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
 
 Values = dict[str, Any]
@@ -220,6 +231,53 @@ def encode(message: Message) -> str:
     if isinstance(message, RequestIPReply | Update):
         return "".join(_print(spec, spec.command, part) for part in _split(spec, message))
     return _print(spec, spec.command, message)
+
+
+def encode_usual(reply: RequestIPReply) -> str:
+    """What `encode` gives for a reply that grants a few addresses and says nothing else.
+
+    "" for any other: most replies are such, and this costs a third. Raises ValueError.
+    """
+    addresses = reply.addresses
+    if (
+        reply.errno
+        or reply.errmsg
+        or reply.routes
+        or reply.dns
+        or reply.more
+        or reply.features
+        or reply.critical
+        or reply.mtu is not None
+        or reply.retry_after is not None
+        or reply.lease_start is not None
+        or not 0 < len(addresses) <= MAX_USUAL
+    ):
+        return ""
+    head = "" if reply.id is None else f"id={print_value(ID, reply.id)}\n"
+    return f"request_ip=2\n{head}errno=0\n{''.join(map(_address_text, addresses))}\n"
+
+
+def _address_text(item: LeasedAddress) -> str:
+    """A section of a granted address."""
+    if item.remove or not 0 <= item.preferred_time <= item.valid_time <= MAX_NUMBER:
+        msg = f"{item!r} in a reply"
+        raise ValueError(msg)
+    network = item.network
+    known = _NETWORK_TEXTS.get(id(network))
+    if known is None or known[0] is not network:
+        if len(_NETWORK_TEXTS) >= MAX_NETWORK_TEXTS:
+            _NETWORK_TEXTS.clear()
+        mask = int(network.netmask)
+        known = network, mask, int(network.network_address), print_value(NETWORK, network)
+        _NETWORK_TEXTS[id(network)] = known
+    _, mask, base, text = known
+    if item.ip.version != network.version or int(item.ip) & mask != base:
+        msg = f"network {network} does not hold ip {item.ip}"
+        raise ValueError(msg)
+    return (
+        f"section=address\nip={print_value(IP, item.ip)}\nnetwork={text}\n"
+        f"preferred_time={item.preferred_time}\nvalid_time={item.valid_time}\n"
+    )
 
 
 def _split(spec: MessageSpec, message: RequestIPReply | Update) -> list[RequestIPReply | Update]:
