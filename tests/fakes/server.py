@@ -20,7 +20,7 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestIPReply,
 )
-from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest
+from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, NewRules
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.policy import Rules
 from wg_dynamic.store.base import Moment, StoreError, StoreLostError
@@ -98,7 +98,7 @@ class Server:
             lease_time=LEASE_TIME,
             max_new_addresses=1_000_000,
         )
-        """Changed ones count from the next `restart` on."""
+        """Changed ones count from the next `restart`, or `change_terms`, on."""
         self.random_below: Callable[[int], int] = lambda _: 0
         self.peers = PeerTable([one.pool for one in self.terms.pools])
         self.peers.update(self.allowed_ips.read())
@@ -118,6 +118,13 @@ class Server:
             peers=self.peers,
             clock=self.clock,
         )
+
+    async def change_terms(self) -> None:
+        """What a reload does: `terms` count from now on, in the engine that runs."""
+        rules = Rules(self.terms, self.random_below, self.peers.is_open)
+        done = asyncio.Event()
+        self.engine.change_rules(NewRules(rules, self.allowed_ips.read(), done.set))
+        await done.wait()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

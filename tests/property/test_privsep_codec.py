@@ -42,6 +42,7 @@ from wg_dynamic.privsep.requests import (
     AddressSetting,
     Applied,
     ApplyLease,
+    AskReload,
     AskStatus,
     Change,
     ChangeAllowedIPs,
@@ -58,7 +59,9 @@ from wg_dynamic.privsep.requests import (
     LevelPush,
     LinkState,
     NetworkChanged,
+    NewTerms,
     NextPeers,
+    NextTerms,
     PeerInfo,
     Peers,
     Progress,
@@ -68,12 +71,14 @@ from wg_dynamic.privsep.requests import (
     Refusal,
     Refused,
     RefusedAddress,
+    Reloaded,
     Report,
     RouteSetting,
     ServerStart,
     Status,
     Stop,
     TermsPart,
+    TermsTaken,
 )
 
 SETS = (
@@ -173,7 +178,10 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     Ready: st.builds(Ready),
     Fatal: st.builds(Fatal, TEXTS),
     ServerStart: st.builds(ServerStart, TEXTS, INTS, terms(), tuples(ADDRESSES), TEXTS),
+    NewTerms: st.builds(NewTerms, INTS, terms(), tuples(ADDRESSES)),
     ReadTerms: st.builds(ReadTerms),
+    NextTerms: st.builds(NextTerms),
+    TermsTaken: st.builds(TermsTaken, INTS),
     TermsPart: st.builds(
         TermsPart,
         tuples(st.builds(Exclusion, st.integers(0, MAX_POOLS - 1), RANGES)),
@@ -231,6 +239,8 @@ MESSAGES: dict[type, st.SearchStrategy[Any]] = {
     ),
     AskStatus: st.builds(AskStatus),
     Status: st.builds(Status, TEXTS),
+    AskReload: st.builds(AskReload),
+    Reloaded: st.builds(Reloaded, st.booleans(), TEXTS),
 }
 
 

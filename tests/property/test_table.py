@@ -59,6 +59,20 @@ class TableAgainstADict(RuleBasedStateMachine):
         self.table.rollback()
         self.model = dict(self.saved)
 
+    @rule()
+    def change_the_pools_and_back(self) -> None:
+        self.table.begin()
+        self.saved = None
+        self.table.change_pools(POOLS[:1], grace_time=0.0)
+        self.table.change_pools([POOLS[2], POOLS[0]], iter(EXCLUDED), grace_time=9.0)
+        self.table.change_pools(POOLS, iter(EXCLUDED), grace_time=GRACE_TIME)
+
+    @rule()
+    def what_has_no_end_is_found(self) -> None:
+        held = [one for one in self.model.values() if not one.ended and one.ends_at == inf]
+        by_address = sorted(self.table.endless(), key=lambda one: one.address)
+        assert by_address == sorted(held, key=lambda one: one.address)
+
     @rule(now=st.integers(-1, 10))
     def what_is_due_is_due_once(self, now: int) -> None:
         due = self.table.due(float(now))

@@ -68,6 +68,23 @@ def test_it_waits_for_wg0_to_come_back(hub: Side) -> None:
     assert hub.near.allowed_ips() == before
 
 
+def test_a_reload_puts_a_changed_file_into_force_and_says_so_when_it_cannot(hub: Side) -> None:
+    before, processes = hub.near.allowed_ips(), hub.unit.processes()
+    config = Path("/etc/wg-dynamic/wg0.toml")
+    config.parent.mkdir(0o755, exist_ok=True)
+    config.write_text("lease_time = '2h'\n")
+    hub.unit.systemctl("reload")
+    (told,) = hub.unit.journal("--grep=configuration read again: lease_time")
+    assert told.endswith("lease_time: 3600 until now, 7200 from now on")
+    config.write_text("lease_tme = '2h'\n")
+    assert "failed" in run("systemctl", "reload", hub.unit.name, check=False)
+    assert hub.unit.journal("--priority=3", "--grep=did you mean lease_time")
+    config.unlink()
+    hub.unit.systemctl("reload")
+    assert (hub.near.allowed_ips(), hub.unit.processes()) == (before, processes)
+    assert hub.unit.state() == ("active", "success")
+
+
 def test_without_an_interface_it_is_not_started_and_that_is_no_failure(machine: None) -> None:
     unit = Unit("wg-dynamic-server@none.service")
     unit.systemctl("start")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from wg_dynamic.cli.status import FAILED, OK, UNQUALIFIED, USAGE, status_of
+from wg_dynamic.cli.status import FAILED, NOT_RUNNING, OK, UNQUALIFIED, USAGE, status_of
 from wg_dynamic.errors import ConfigError, WgDynamicError
-from wg_dynamic.helper.control_socket import stop_running
+from wg_dynamic.helper.control_socket import ask_reload, stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
 from wg_dynamic.system.log import (
     STDERR,
@@ -166,6 +166,26 @@ def stop_daemon(
         runtime.release()
     text = "undid what a killed one had left" if undone else "nothing to undo"
     sys.stdout.write(f"{name}: no {program} runs here; {text}\n")
+    return OK
+
+
+def reload_daemon(program: str, name: str, runtime: RuntimeDirectory) -> int:
+    """Let the daemon of an interface read its configuration again, and say how that went.
+
+    Returns:
+        The exit status for the command: USAGE when nothing was changed.
+
+    Raises:
+        WgDynamicError: it is there and does not answer.
+    """
+    answer = ask_reload(runtime.control)
+    if answer is None:
+        complain(program, f"no {program} runs on {name}, expected one to reload")
+        return NOT_RUNNING
+    if not answer.done:
+        complain(program, f"{name}: not taken, all stays as it was\n{answer.text}")
+        return USAGE
+    sys.stdout.write(f"{answer.text}\n")
     return OK
 
 

@@ -36,6 +36,7 @@ def run_network_process(
     # whole group is for the helper.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         work(channel, sandbox)
     except (EOFError, ChannelClosedError):

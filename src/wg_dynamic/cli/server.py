@@ -15,6 +15,7 @@ from wg_dynamic.cli.daemon import (
     add_daemon_options,
     confine_helper,
     network_arguments,
+    reload_daemon,
     run_daemon,
     stop_daemon,
     umask,
@@ -114,6 +115,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="end the server of this interface; leases and their allowed IPs stay",
     )
     parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="let the server of this interface read its configuration file again",
+    )
+    parser.add_argument(
         "--check-store",
         action="store_true",
         help="look the lease database over, beside a running server too, and change nothing",
@@ -137,8 +143,14 @@ def _main(arguments: argparse.Namespace) -> int:
     require_root(PROGRAM)
     umask()
     name = arguments.interface
+    # In the background we are elsewhere, and a reload is to find them all the same.
+    for option in ("config", "database"):
+        if getattr(arguments, option) is not None:
+            setattr(arguments, option, getattr(arguments, option).absolute())
     if arguments.stop:
         return _stop(name)
+    if arguments.reload:
+        return reload_daemon(PROGRAM, name, _runtime(name))
     settings = _settings(arguments)
     if arguments.check_store:
         return check_store(PROGRAM, settings.database, service_account(settings.user))
@@ -168,6 +180,11 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         user=arguments.user or config.user,
         adopt=arguments.adopt,
     )
+
+
+def _runtime(name: str) -> RuntimeDirectory:
+    """Of the server on an interface that is there. Raises ConfigError."""
+    return RuntimeDirectory(find_interface(RtnetlinkControl(), name).ifindex, role=ROLE)
 
 
 def _stop(name: str) -> int:
@@ -205,13 +222,15 @@ def _serve(
     confine_helper()
     interfaces = RtnetlinkControl()
     events = interfaces.events()  # before the first look: nothing is missed in between
-    signals = stop_signals()
+    signals = stop_signals(reloads=True)
     network = network_arguments(destination, verbose=arguments.verbose)
     told = ""
     with closing(WaitingRoom(settings.interface)) as room:
         while True:
             try:
+                settings = _read_if_asked(arguments, settings, room)
                 helper, supervisor = _serve_once(
+                    arguments=arguments,
                     settings=settings,
                     account=account,
                     interfaces=interfaces,
@@ -231,7 +250,7 @@ def _serve(
                 told = str(error)
             else:
                 told = ""
-                settings = replace(settings, adopt=False)  # once: what comes later is meant
+                settings = replace(helper.settings, adopt=False)  # once: what comes later is meant
                 if supervisor.failed:
                     return verdict_on_failure(PROGRAM, verdict, helper.reason)
                 if supervisor.stopping or not supervisor.gone:
@@ -242,8 +261,23 @@ def _serve(
                 return OK
 
 
+def _read_if_asked(
+    arguments: argparse.Namespace, settings: ServerSettings, room: WaitingRoom
+) -> ServerSettings:
+    """The configuration as it is now, if somebody asked for that while we waited and it is good."""
+    if not room.reload_asked:
+        return settings
+    room.reload_asked = False
+    try:
+        return replace(_settings(arguments), adopt=settings.adopt)
+    except ConfigError as error:
+        _LOG.error("the configuration is not taken, all stays as it was: %s", error)
+        return settings
+
+
 def _serve_once(
     *,
+    arguments: argparse.Namespace,
     settings: ServerSettings,
     account: Account,
     interfaces: RtnetlinkControl,
@@ -259,7 +293,7 @@ def _serve_once(
         if room.leave():
             raise _StoppedError
         prepare_state_directory(settings.database, STATE_ROOT, account)
-        return ServerHelper(settings, interfaces, verdict, opened)
+        return ServerHelper(settings, interfaces, verdict, opened, lambda: _settings(arguments))
 
     with closing(opened.record):
         return supervise(
@@ -271,6 +305,7 @@ def _serve_once(
             signals=signals,
             on_gone=room.enter,
             has_served=verdict.is_given,
+            reloads=lambda helper: helper,
         )
 
 

@@ -17,7 +17,7 @@ NOT_PERMITTED = 4
 NO_LEASE = 5
 """--status: a client runs, and has no lease now."""
 NOT_RUNNING = 6
-"""--status: no client runs on the interface."""
+"""--status, --reload: no such daemon runs on the interface."""
 GONE = 7
 """A client under systemd: its interface is gone, and it is to be started again if that is back."""
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Protocol, TypeVar
 
 from wg_dynamic.helper.control_socket import ControlSocket
-from wg_dynamic.helper.supervisor import Role, Supervisor
+from wg_dynamic.helper.supervisor import Reloads, Role, Supervisor
 from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import Account
@@ -49,6 +49,7 @@ def supervise(
     on_gone: Callable[[], None] = lambda: None,
     status: Callable[[_Helper], str] | None = None,
     has_served: bool = False,
+    reloads: Callable[[_Helper], Reloads] | None = None,
 ) -> tuple[_Helper, Supervisor]:
     """Run the helper of an opened interface to its end, and close everything.
 
@@ -62,6 +63,7 @@ def supervise(
         has_served: whether it did, before the interface was made anew: no failure ends it then.
         on_gone: called when the interface is gone, before the control socket is.
         status: what the control socket answers with when it is asked.
+        reloads: the helper as one that can read its configuration again.
 
     Raises:
         whatever `make_helper` and the helper's `start` raise.
@@ -82,11 +84,14 @@ def supervise(
             control=control,
             arguments=arguments,
             has_served=has_served,
+            reloads=None if reloads is None else reloads(helper),
         )
+        control.reloads = reloads is not None
         released.callback(lambda: helper.close(gone=supervisor.gone))
         helper.start()
         supervisor.run(signals)
         control.status = None  # it runs no longer
+        control.reloads = False
         if supervisor.gone and not supervisor.stopping:
             on_gone()
         released.close()

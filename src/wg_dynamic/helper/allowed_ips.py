@@ -98,6 +98,15 @@ class AllowedIPs:
             self._adoptable = inside.difference(ours)
         return ours
 
+    def change_terms(self, pools: Sequence[Pool], reserved: Mapping[Prefix, bytes]) -> None:
+        """Judge by these from now on; before anything is added the interface is read anew.
+
+        What was leased from other pools stays ours to take off.
+        """
+        self._pools = pools
+        self._reserved = reserved
+        self._read_at = float("-inf")
+
     @property
     def adopts(self) -> bool:
         """Whether the network process may still adopt allowed IPs."""

@@ -1,4 +1,7 @@
-"""How `--stop` and `--status` reach the daemon: a Unix socket in the runtime directory, root's."""
+"""How `--stop`, `--status` and `--reload` reach the daemon: a Unix socket, root's.
+
+It is in the runtime directory.
+"""
 
 import contextlib
 import os
@@ -9,7 +12,16 @@ from pathlib import Path
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError, MessageCodec
-from wg_dynamic.privsep.requests import CONTROL_MESSAGES, AskStatus, Ready, Status, Stop
+from wg_dynamic.privsep.requests import (
+    CONTROL_MESSAGES,
+    MAX_STATUS,
+    AskReload,
+    AskStatus,
+    Ready,
+    Reloaded,
+    Status,
+    Stop,
+)
 
 _CODEC = MessageCodec(CONTROL_MESSAGES)
 _MESSAGE_SIZE = 64
@@ -17,6 +29,26 @@ STOP_TIMEOUT = 10.0
 """Seconds that `--stop` waits for the daemon: releasing takes one, undoing far less."""
 STATUS_TIMEOUT = 5.0
 """Seconds that `--status` waits: the daemon may be at a change of the kernel's."""
+RELOAD_TIMEOUT = 60.0
+"""Seconds that `--reload` waits: the file may be large, the server at work, its disk slow."""
+
+
+class ReloadCall:
+    """Somebody who has asked for a reload, and waits for how it goes."""
+
+    def __init__(self, caller: socket.socket) -> None:
+        self._caller = caller
+
+    def answer(self, *, done: bool, text: str) -> None:
+        """Say how it went, and hang up. Who has left misses nothing."""
+        short = text.encode("utf-8", "replace")[:MAX_STATUS].decode("utf-8", "ignore")
+        with contextlib.suppress(OSError):
+            self._caller.send(_CODEC.encode(Reloaded(done, short)))
+        self.close()
+
+    def close(self) -> None:
+        """Hang up. Calling it twice is fine."""
+        self._caller.close()
 
 
 class ControlSocket:
@@ -35,12 +67,14 @@ class ControlSocket:
         self._waiting: list[socket.socket] = []
         self.status: Callable[[], str] | None = None
         """What AskStatus is answered with; None: with nothing."""
+        self.reloads = False
+        """Whether somebody carries AskReload out."""
 
     def fileno(self) -> int:
         """For select; readable when somebody asks."""
         return self._listener.fileno()
 
-    def receive(self) -> Stop | None:
+    def receive(self) -> Stop | ReloadCall | None:
         """The request of the next caller; None when it had none for us, or is answered already."""
         with contextlib.suppress(OSError):
             caller, _ = self._listener.accept()
@@ -52,6 +86,11 @@ class ControlSocket:
                     return message
                 if isinstance(message, AskStatus) and self.status is not None:
                     caller.send(_CODEC.encode(Status(self.status())))
+                if isinstance(message, AskReload):
+                    call = ReloadCall(caller)
+                    if self.reloads:
+                        return call
+                    call.answer(done=False, text="it reads its file at its start: restart it")
             caller.close()
         return None
 
@@ -60,6 +99,7 @@ class ControlSocket:
 
         To be called when the path is gone, so that nobody comes after it.
         """
+        self.reloads = False
         while select.select([self._listener], [], [], 0)[0]:
             self.receive()
         return bool(self._waiting)
@@ -118,3 +158,28 @@ def ask_status(path: Path) -> str | None:
     except ChannelError:
         return None
     return message.text if isinstance(message, Status) else None
+
+
+def ask_reload(path: Path) -> Reloaded | None:
+    """Ask the daemon behind `path` to read its file again; None when none answers.
+
+    Raises:
+        WgDynamicError: it is there and says nothing for RELOAD_TIMEOUT seconds.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.settimeout(RELOAD_TIMEOUT)
+        try:
+            asker.connect(str(path))
+            asker.send(_CODEC.encode(AskReload()))
+            data = asker.recv(MAX_MESSAGE_SIZE)
+        except TimeoutError as error:
+            msg = f"the daemon did not answer within {RELOAD_TIMEOUT:g} s: see its log for"
+            msg += " whether it works by the file"
+            raise WgDynamicError(msg) from error
+        except (FileNotFoundError, ConnectionError):
+            return None  # nobody, or one that just ends
+    try:
+        message = _CODEC.decode(data)
+    except ChannelError:
+        return None
+    return message if isinstance(message, Reloaded) else None

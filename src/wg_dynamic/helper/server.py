@@ -3,13 +3,15 @@
 import errno
 import select
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wg_dynamic.address import SERVER_ADDRESS, format_address
-from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.errors import ConfigError, UsageError, WgDynamicError
 from wg_dynamic.helper import pools as pool_rules
 from wg_dynamic.helper.allowed_ips import AllowedIPs
+from wg_dynamic.helper.config.changes import changes
+from wg_dynamic.helper.pool_routes import PoolRoutes
 from wg_dynamic.helper.qualify import (
     SERVER_NETWORK,
     SERVER_PREFIX,
@@ -46,15 +48,19 @@ from wg_dynamic.privsep.requests import (
     ChangeAllowedIPs,
     Changed,
     Failed,
+    NewTerms,
     NextPeers,
+    NextTerms,
     PeerInfo,
     Peers,
     ReadPeers,
     ReadTerms,
     ServerStart,
+    TermsPart,
+    TermsTaken,
 )
 from wg_dynamic.privsep.terms import terms_parts, without_parts
-from wg_dynamic.record import dataclass
+from wg_dynamic.record import dataclass, replace
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.log import logger
@@ -112,13 +118,25 @@ class ServerHelper:
         interfaces: InterfaceControl,
         verdict: Verdict,
         opened: "OpenedInterface",
+        read_settings: Callable[[], ServerSettings] | None = None,
     ) -> None:
-        self._settings = settings
+        """`read_settings` reads the configuration again, for `reload`. Raises UsageError."""
+        self.settings = settings
+        """What we work by: others after a reload."""
+        self._read_settings = read_settings
         self._interfaces = interfaces
         self._verdict = verdict
         self._link = opened.link
         self._terms = opened.terms
-        self._pools = opened.pools
+        self._told = opened.terms
+        """The terms that the network process was started with."""
+        self._number = 0
+        """Counts the changes of the terms."""
+        self._number_sent = 0
+        self._number_taken = 0
+        """Of those, the last one that the network process was told of, and works by."""
+        self._terms_parts: Iterator[TermsPart] = iter(())
+        """What is left of the answers to NextTerms."""
         self._wireguard = opened.wireguard
         self.runtime = opened.runtime
         self._ledger = Ledger(opened.runtime.ledger)
@@ -131,6 +149,7 @@ class ServerHelper:
             SystemClock(),
             reserved=pool_rules.reserved(opened.terms),
         )
+        self._routes = PoolRoutes(opened.link, interfaces, self._ledger, opened.pools)
         self._listener: socket.socket | None = None
         self._repaired = False
         self._parts: Iterator[Peers] = iter(())
@@ -146,25 +165,33 @@ class ServerHelper:
         Raises ConfigError, NetlinkError, WireGuardError, LedgerError.
         """
         self._listener = open_listener(self._link)
-        wanted = [pool.network for pool in self._pools]
-        self._remove_routes([e for e in self._ledger.entries(ROUTE) if e.prefix not in wanted])
-        self._add_routes()
-        _tell_ours(self._link, self._allowed_ips.begin(adopt=self._settings.adopt))
+        self._routes.begin()
+        _tell_ours(self._link, self._allowed_ips.begin(adopt=self.settings.adopt))
         _warn_without_forwarding(self._pools)
 
     def start_message(self) -> tuple[object, socket.socket | None]:
         """See Role."""
-        own = pool_rules.own_addresses(self._pools, self._interfaces.addresses())
-        self._allowed_ips.own = frozenset(own)
+        own = self._look_up_own()
+        self._told = self._terms
+        self._number_sent = self._number_taken = self._number
         message = ServerStart(
             interface=self._link.name,
             ifindex=self._link.ifindex,
             terms=without_parts(self._terms),
             own=own,
-            database=str(self._settings.database),
+            database=str(self.settings.database),
             adopt=self._allowed_ips.adopts,
         )
         return message, self._listener
+
+    @property
+    def _pools(self) -> tuple[Pool, ...]:
+        return _pools_of(self._terms)
+
+    def _look_up_own(self) -> tuple[bytes, ...]:
+        own = pool_rules.own_addresses(self._pools, self._interfaces.addresses())
+        self._allowed_ips.own = frozenset(own)
+        return own
 
     def ready(self) -> None:
         """See Role."""
@@ -184,12 +211,17 @@ class ServerHelper:
         if isinstance(message, ReadPeers):
             if self._trouble:
                 self._repair()
+            self._routes.remove_former()
             channel.send(self._first_peers())
         elif isinstance(message, NextPeers):
             channel.send(next(self._parts, Peers((), last=True)))
         elif isinstance(message, ReadTerms):
-            for terms_part in terms_parts(self._terms):
+            for terms_part in terms_parts(self._told):
                 channel.send(terms_part)
+        elif isinstance(message, NextTerms):
+            channel.send(next(self._terms_parts, TermsPart((), (), last=True)))
+        elif isinstance(message, TermsTaken):
+            self._number_taken = max(self._number_taken, min(message.number, self._number_sent))
         elif isinstance(message, ChangeAllowedIPs):
             channel.send(Changed(tuple(self._allowed_ips.change(message.changes))))
 
@@ -202,6 +234,38 @@ class ServerHelper:
 
     def on_time(self, channel: Channel | None) -> None:
         """See Role: there is no deadline."""
+
+    def reload(self) -> str:
+        """See Reloads. Raises ConfigError, NetlinkError, LedgerError: nothing was changed."""
+        if self._read_settings is None:
+            msg = "there is nothing to read the configuration from again, expected a file"
+            raise ConfigError(msg)
+        settings = self._read_settings()
+        _refuse_what_stays(self.settings, settings)
+        terms = checked_terms_of(settings, self._link, self._interfaces)
+        lines = list(changes(self._terms, terms, {**_names(self.settings), **_names(settings)}))
+        self._routes.change(_pools_of(terms))
+        self.settings = replace(settings, adopt=self.settings.adopt)
+        if terms == self._terms:
+            return "nothing has changed"
+        self._terms = terms
+        self._number += 1
+        self._allowed_ips.change_terms(self._pools, pool_rules.reserved(terms))
+        return "\n".join(lines)
+
+    def pass_on(self, channel: Channel) -> None:
+        """See Reloads."""
+        if self._number_sent == self._number:
+            return
+        own = self._look_up_own()
+        self._terms_parts = terms_parts(self._terms)
+        self._number_sent = self._number
+        channel.send(NewTerms(self._number, without_parts(self._terms), own))
+
+    @property
+    def is_settled(self) -> bool:
+        """See Reloads."""
+        return self._number_taken == self._number
 
     def event(self, event: Event | Recheck, channel: Channel | None) -> bool:
         """See Role."""
@@ -234,7 +298,7 @@ class ServerHelper:
                         link.name,
                     )
                 self._repaired = True
-            self._add_routes()
+            self._routes.add()
         except InterfaceNotFoundError:
             return False
         except WgDynamicError as error:  # the kernel's, or the ledger's: /run may be full
@@ -265,12 +329,6 @@ class ServerHelper:
             )
         self._interfaces.set_address(Address(ifindex, SERVER_NETWORK), prefix_route=True)
 
-    def _add_routes(self) -> None:
-        routes = self._interfaces.routes(self._link.ifindex)
-        for route in pool_rules.missing_routes(self._pools, self._link, routes):
-            self._ledger.add(Entry(ROUTE, route.prefix))
-            self._interfaces.add_route(route)
-
     def close(self, *, gone: bool) -> None:
         """Take back the routes; leased allowed IPs stay, as do the leases."""
         if self._listener is not None:
@@ -278,18 +336,10 @@ class ServerHelper:
         if gone:
             _LOG.warning("%s is gone", self._link.name)
             self._ledger.remove(*self._ledger.entries(ROUTE), *self._ledger.entries(ALLOWED_IP))
-        self._remove_routes(self._ledger.entries(ROUTE))
+        self._routes.remove_all()
         self._ledger.close()
         self._record.close()
         self._wireguard.close()
-
-    def _remove_routes(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            try:
-                self._interfaces.remove_route(Route(entry.prefix, self._link.ifindex))
-                self._ledger.remove(entry)
-            except WgDynamicError as error:
-                _LOG.error("cannot remove the route to %s: %s", entry.prefix, error)
 
 
 @dataclass(frozen=True)
@@ -305,19 +355,19 @@ class OpenedInterface:
     @property
     def pools(self) -> tuple[Pool, ...]:
         """What is leased from."""
-        return tuple(each.pool for each in self.terms.pools)
+        return _pools_of(self.terms)
+
+
+def _pools_of(terms: LeaseTerms) -> tuple[Pool, ...]:
+    return tuple(each.pool for each in terms.pools)
 
 
 def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> OpenedInterface:
     """Check everything and change nothing but the lock. Raises ConfigError, PrivilegeError."""
     link, wireguard = find_wireguard(interfaces, settings.interface)
     try:
-        routes = interfaces.routes()
-        addresses = interfaces.addresses()
-        terms = pool_rules.complete_terms(settings.terms, settings.names, link, routes)
-        check_server_address(link, [a for a in addresses if a.ifindex == link.ifindex], routes)
-        pool_rules.check_routes(terms, link, routes, interfaces)
-        pool_rules.check_own_addresses(terms, settings.names, addresses)
+        check_server_address(link, interfaces.addresses(link.ifindex), interfaces.routes())
+        terms = checked_terms_of(settings, link, interfaces)
         runtime = RuntimeDirectory(link.ifindex, role=ROLE)
         runtime.take(f"wg-dynamic-server {link.name}")
         record = _open_record(settings, runtime)
@@ -325,6 +375,38 @@ def open_interface(settings: ServerSettings, interfaces: InterfaceControl) -> Op
         wireguard.close()
         raise
     return OpenedInterface(link, wireguard, terms, runtime, record)
+
+
+def checked_terms_of(
+    settings: ServerSettings, link: Link, interfaces: InterfaceControl
+) -> LeaseTerms:
+    """What to lease by on this machine, as it is now. Raises ConfigError, NetlinkError."""
+    routes = interfaces.routes()
+    terms = pool_rules.complete_terms(settings.terms, settings.names, link, routes)
+    pool_rules.check_routes(terms, link, routes, interfaces)
+    pool_rules.check_own_addresses(terms, settings.names, interfaces.addresses())
+    return terms
+
+
+def _names(settings: ServerSettings) -> dict[bytes, str]:
+    """The names that the file has for peers, by public key."""
+    keys = [one.public_key for one in settings.terms.reservations]
+    return dict(zip(keys, settings.names, strict=False))
+
+
+def _refuse_what_stays(old: ServerSettings, new: ServerSettings) -> None:
+    """Raise UsageError for what only a restart can change."""
+    wrong = [
+        f"{what} is {wanted or 'the default'} now and {there or 'the default'} in the server that"
+        " runs, which cannot change it: restart the server, or take that back"
+        for what, there, wanted in (
+            ("database", str(old.database), str(new.database)),
+            ("user", old.user, new.user),
+        )
+        if there != wanted
+    ]
+    if wrong:
+        raise UsageError("\n".join(wrong))
 
 
 def _open_record(settings: ServerSettings, runtime: RuntimeDirectory) -> Record:

@@ -12,7 +12,7 @@ import subprocess
 from typing import Protocol
 
 from wg_dynamic.errors import WgDynamicError
-from wg_dynamic.helper.control_socket import ControlSocket
+from wg_dynamic.helper.control_socket import ControlSocket, ReloadCall
 from wg_dynamic.netlink.control import Event, EventSource
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelClosedError, ChannelError
@@ -88,6 +88,23 @@ class Role(Protocol):
         """The deadline has come. May raise ChannelError."""
 
 
+class Reloads(Protocol):
+    """What a role has besides that can read its configuration again while it runs."""
+
+    def reload(self) -> str:
+        """Read, check, and work by it; what is different, in lines.
+
+        Raises WgDynamicError: nothing was changed.
+        """
+
+    def pass_on(self, channel: Channel) -> None:
+        """Tell a network process that serves what it does not know yet. Raises ChannelError."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the network process works by it, too."""
+
+
 class Supervisor:
     """Runs one role until its interface is gone, it failed for good, or somebody stops it."""
 
@@ -101,9 +118,24 @@ class Supervisor:
         control: ControlSocket,
         arguments: list[str],
         has_served: bool = False,
+        reloads: Reloads | None = None,
     ) -> None:
-        """`has_served`: one did before, on the interface that was there before."""
+        """Nothing runs before `run`.
+
+        Args:
+            role: what to run.
+            account: of the network process.
+            clock: CLOCK_BOOTTIME.
+            events: of the kernel.
+            control: where `--stop` and others are heard.
+            arguments: of the network process.
+            has_served: one did before, on the interface that was there before.
+            reloads: the role, if it can read its configuration again.
+        """
         self._role = role
+        self._reloads = reloads
+        self._calls: list[tuple[ReloadCall, str]] = []
+        """Who waits until a reload is in force, and what they are told then."""
         self._account = account
         self._clock = clock
         self._events = events
@@ -143,6 +175,8 @@ class Supervisor:
         finally:
             self._end_process()
             self._selector.close()
+            for call, _ in self._calls:
+                call.close()
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._wait()):
@@ -208,13 +242,17 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 _LOG.info("%s: stopping", signal.Signals(number).name)
                 self._stop(release=False)
+            elif number == signal.SIGHUP and not self._over:
+                self._reload(None)
 
     def _on_control(self, _descriptor: int) -> None:
         self._on_events(_descriptor)  # one whose interface is gone does not say that it runs
         if self._over:
             return
         request = self._control.receive()
-        if request is not None:
+        if isinstance(request, ReloadCall):
+            self._reload(request)
+        elif request is not None:
             _LOG.info("told to stop%s", " and release" if request.release else "")
             self._stop(release=request.release)
 
@@ -230,6 +268,39 @@ class Supervisor:
             self._channel.send(Stop(release))
         except ChannelError:
             self._over = True
+
+    def _reload(self, call: ReloadCall | None) -> None:
+        """Let the role read its configuration again; the caller is told when it is in force."""
+        if self._reloads is None:
+            return
+        try:
+            text = self._reloads.reload()
+        except WgDynamicError as error:
+            _LOG.error("the configuration is not taken, all stays as it was: %s", error)
+            if call is not None:
+                call.answer(done=False, text=str(error))
+            return
+        for line in text.splitlines():
+            _LOG.info("configuration read again: %s", line)
+        if call is not None:
+            self._calls.append((call, text))
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tell the network process of the configuration, if it is one that serves."""
+        if self._reloads is None:
+            return
+        if self._channel is not None and self._is_ready:
+            with contextlib.suppress(ChannelError):  # that end is noticed on the channel
+                self._reloads.pass_on(self._channel)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Tell who waits, when the configuration is in force, or will be with the next process."""
+        if self._channel is None or (self._reloads is not None and self._reloads.is_settled):
+            for call, text in self._calls:
+                call.answer(done=True, text=text)
+            self._calls.clear()
 
     def _on_events(self, _descriptor: int) -> None:
         for event in self._events.read():
@@ -274,6 +345,7 @@ class Supervisor:
                 raise ChannelError(msg)
             self._is_ready = self._has_served = True
             self._role.ready()
+            self._pass_on()
         elif isinstance(message, Fatal):
             reason = printable(message.reason, MAX_TEXT)
             if (
@@ -284,9 +356,12 @@ class Supervisor:
                 self._fail(reason)
         else:
             self._role.answer(message, channel)
+            if self._calls:
+                self._settle()
 
     def _process_ended(self, how: str) -> None:
         self._end_process()
+        self._settle()
         if self._stop_at is not None:
             self._over = True
             return
@@ -307,8 +382,13 @@ class Supervisor:
         self._role.fatal(reason)
 
 
-def stop_signals() -> int:
-    """The descriptor for `Supervisor.run`; other stops are left at their default."""
+def stop_signals(*, reloads: bool = False) -> int:
+    """The descriptor for `Supervisor.run`; other stops are left at their default.
+
+    `reloads`: SIGHUP is among the signals, else it is ignored.
+    """
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if reloads:
+        return signal_descriptor((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return signal_descriptor((signal.SIGTERM, signal.SIGINT))

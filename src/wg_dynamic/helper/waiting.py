@@ -28,6 +28,8 @@ class WaitingRoom:
     def __init__(self, name: str, root: Path | None = None) -> None:
         self._path = (root or RUNTIME_ROOT) / f"{_prefix(name)}{os.getpid()}"
         self._control: ControlSocket | None = None
+        self.reload_asked = False
+        """SIGHUP came while we waited: whoever goes on reads the file again, and says False."""
 
     def enter(self) -> None:
         """Can be found here from now on. Calling it inside is fine."""
@@ -48,7 +50,7 @@ class WaitingRoom:
         return False
 
     def wait(self, events: EventSource, signals: int) -> bool:
-        """Wait inside for a change in the kernel, or RETRY; False when somebody says stop."""
+        """Wait inside for a change in the kernel or a SIGHUP, or RETRY; False on a stop."""
         self.enter()
         control = self._control
         assert control is not None  # noqa: S101 - entered
@@ -58,8 +60,12 @@ class WaitingRoom:
             if not ready:
                 return True
             if signals in ready:
-                if set(os.read(signals, 64)) & {signal.SIGTERM, signal.SIGINT}:
+                numbers = set(os.read(signals, 64))
+                if numbers & {signal.SIGTERM, signal.SIGINT}:
                     return False
+                if signal.SIGHUP in numbers:
+                    self.reload_asked = True
+                    return True
             elif control.fileno() in ready:
                 if control.receive() is not None:
                     return False

@@ -33,6 +33,15 @@ class Space:
             self.size += last - first + 1
         self._ends = [last for _, last in stretches]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both lease the same addresses."""
+        if not isinstance(other, Space):
+            return NotImplemented
+        mine = (self._bytes, self._firsts, self._ends)
+        return mine == (other._bytes, other._firsts, other._ends)
+
+    __hash__ = None  # type: ignore[assignment]  # nobody keeps them in sets
+
     def address(self, position: int) -> bytes:
         """The packed address at a position below `size`."""
         at = bisect_right(self._positions, position) - 1

@@ -42,10 +42,8 @@ class LeaseTable:
             grace_time: seconds for which an address that ended is given to nobody else.
         """
         self._rows: dict[bytes, bytes] = {}
-        holes = [
-            one if isinstance(one, AddressRange) else AddressRange(one, one) for one in excluded
-        ]
-        self.allocators = [Allocator(Space(pool, holes), self._rows.keys()) for pool in pools]
+        spaces = _spaces(pools, excluded)
+        self.allocators = [Allocator(space, self._rows.keys()) for space in spaces]
         self._grace_time = grace_time
         self._of_peer: dict[int, bytes | tuple[bytes, ...]] = {}
         """Hash of a public key -> its only address, or its addresses."""
@@ -58,6 +56,46 @@ class LeaseTable:
         self._held = 0
         """How many leases have not ended."""
         self._journal: Journal = []
+
+    def change_pools(
+        self,
+        pools: Iterable[Pool],
+        excluded: Iterable[bytes | AddressRange] = (),
+        *,
+        grace_time: float = 0.0,
+    ) -> None:
+        """Lease from these from now on; arguments as of a new table. No batch may be under way.
+
+        Leases and memories stay, those outside the pools too. The addresses are counted anew for
+        a pool that changed, which looks at every lease: about a second for a million of them.
+        """
+        there = list(self.allocators)
+        self.allocators = []
+        for space in _spaces(pools, excluded):
+            same = next((one for one in there if one.space == space), None)
+            self.allocators.append(same or Allocator(space, self._rows.keys()))
+        self._grace_time = grace_time
+        if self.allocators != there:
+            self._recount_memories()
+
+    def _recount_memories(self) -> None:
+        """Which memories a newcomer may get, where the pools have changed."""
+        self._remembered = dict.fromkeys(self._remembered, 0)
+        self._memories = {size: Calendar(self._end_of_memory) for size in self._memories}
+        for address, row in self._rows.items():
+            if not row_is_held(row) and self._is_ours(address):
+                size = len(address)
+                self._remembered[size] += 1
+                if not isinf(row_ends_at(row)):
+                    self._memories[size].add(address, row_ends_at(row), self._remembered[size])
+
+    def endless(self) -> list[Lease]:
+        """The leases that have no end."""
+        return [
+            unpack_lease(address, row)
+            for address, row in self._rows.items()
+            if row_is_held(row) and isinf(row_ends_at(row))
+        ]
 
     def __len__(self) -> int:
         """How many leases have not ended."""
@@ -297,6 +335,12 @@ class LeaseTable:
     def _is_ours(self, address: bytes) -> bool:
         """Whether the address is one that the pools lease."""
         return any(allocator.holds(address) for allocator in self.allocators)
+
+
+def _spaces(pools: Iterable[Pool], excluded: Iterable[bytes | AddressRange]) -> list[Space]:
+    """What each pool leases."""
+    holes = [one if isinstance(one, AddressRange) else AddressRange(one, one) for one in excluded]
+    return [Space(pool, holes) for pool in pools]
 
 
 def _short(public_key: bytes) -> int:

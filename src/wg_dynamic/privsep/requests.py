@@ -117,6 +117,21 @@ class ReadTerms:
     """What ServerStart has no room for. Answer: TermsPart, once or more, the final one `last`."""
 
 
+@dataclass(frozen=True, slots=True)
+class NextTerms:
+    """A part of what the last NewTerms had no room for. Answer: TermsPart, one.
+
+    Whatever is asked for after a NewTerms was sent, the answer is of that one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class TermsTaken:
+    """Requests are decided by the NewTerms of this number from now on. No answer."""
+
+    number: int
+
+
 # --- server: helper -> network process ---------------------------------------------------------
 
 
@@ -163,20 +178,42 @@ class ServerStart:
 
     def __post_init__(self) -> None:
         """Refuse terms that make no sense (ValueError)."""
-        terms = self.terms
-        _check(len(terms.pools) <= MAX_POOLS, f"{len(terms.pools)} pools")
-        for pool in terms.pools:
-            _check_pool(pool)
-        for span in (terms.max_lease_time, terms.grace_time, terms.quarantine_time):
-            _check_time(span)
-        between = 0 < terms.min_lease_time <= terms.lease_time <= terms.max_lease_time
-        _check(between, "lease time out of its own bounds")
-        per_peer = terms.addresses_per_peer
-        _check(0 < per_peer <= MAX_ADDRESSES_PER_PEER, f"{per_peer} addresses for each peer")
-        _check(terms.max_new_addresses > 0, f"{terms.max_new_addresses} new addresses")
-        _check_push(terms.push)
-        for address in self.own:
-            _check_address(address)
+        _check_terms(self.terms, self.own)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTerms:
+    """The administrator's terms are others now: they come in the place of ServerStart's.
+
+    What they have no room for is asked for by NextTerms. TermsTaken says when they are in force.
+    """
+
+    number: int
+    """Counts up; a later one replaces an earlier one, be that taken or not."""
+    terms: LeaseTerms
+    """As ServerStart's."""
+    own: tuple[bytes, ...]
+    """As ServerStart's."""
+
+    def __post_init__(self) -> None:
+        """Refuse terms that make no sense (ValueError)."""
+        _check_terms(self.terms, self.own)
+
+
+def _check_terms(terms: LeaseTerms, own: tuple[bytes, ...]) -> None:
+    _check(len(terms.pools) <= MAX_POOLS, f"{len(terms.pools)} pools")
+    for pool in terms.pools:
+        _check_pool(pool)
+    for span in (terms.max_lease_time, terms.grace_time, terms.quarantine_time):
+        _check_time(span)
+    between = 0 < terms.min_lease_time <= terms.lease_time <= terms.max_lease_time
+    _check(between, "lease time out of its own bounds")
+    per_peer = terms.addresses_per_peer
+    _check(0 < per_peer <= MAX_ADDRESSES_PER_PEER, f"{per_peer} addresses for each peer")
+    _check(terms.max_new_addresses > 0, f"{terms.max_new_addresses} new addresses")
+    _check_push(terms.push)
+    for address in own:
+        _check_address(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +251,7 @@ class LevelPush:
 
 @dataclass(frozen=True, slots=True)
 class TermsPart:
-    """A part of the answer to ReadTerms."""
+    """A part of the answer to ReadTerms, or the answer to NextTerms."""
 
     exclusions: tuple[Exclusion, ...]
     reservations: tuple[Reservation, ...]
@@ -536,9 +573,37 @@ class Status:
         _check(len(self.text) <= MAX_STATUS, f"more than {MAX_STATUS} characters")
 
 
-SERVER_REQUESTS = (ReadPeers, NextPeers, ChangeAllowedIPs, ReadTerms, Ready, Fatal)
+@dataclass(frozen=True, slots=True)
+class AskReload:
+    """Read the configuration file again and work by it. Answer: Reloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How that went."""
+
+    done: bool
+    """Not done: nothing was changed."""
+    text: str
+    """What is different now, or what is wrong, in lines."""
+
+    def __post_init__(self) -> None:
+        """Refuse a novel (ValueError)."""
+        _check(len(self.text) <= MAX_STATUS, f"more than {MAX_STATUS} characters")
+
+
+SERVER_REQUESTS = (
+    ReadPeers,
+    NextPeers,
+    ChangeAllowedIPs,
+    ReadTerms,
+    Ready,
+    Fatal,
+    NextTerms,
+    TermsTaken,
+)
 """Server's network process -> helper."""
-SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop)
+SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop, NewTerms)
 """Helper -> server's network process."""
 CHECK_REQUESTS = (CheckStore,)
 """Command -> process that checks a database."""
@@ -548,5 +613,5 @@ CLIENT_REQUESTS = (Connect, ApplyLease, Report, Ready, Fatal, Progress)
 """Client's network process -> helper."""
 CLIENT_REPLIES = (ClientStart, Connecting, Failed, Applied, LinkState, Stop, NetworkChanged)
 """Helper -> client's network process."""
-CONTROL_MESSAGES = (Stop, Ready, AskStatus, Status)
+CONTROL_MESSAGES = (Stop, Ready, AskStatus, Status, AskReload, Reloaded)
 """Command <-> helper."""

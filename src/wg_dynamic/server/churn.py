@@ -14,7 +14,7 @@ class Churn:
 
     def __init__(self, limit: int) -> None:
         """`limit` new addresses for each peer in CHURN_PERIOD."""
-        self._limit = limit
+        self.limit = limit
         self._since = float("-inf")
         self._count: Counter[int] = Counter()
         """Hash of a public key -> new addresses: a million busy peers cost 70 MB."""
@@ -24,7 +24,7 @@ class Churn:
         if now - self._since >= CHURN_PERIOD:
             self._since = now
             self._count.clear()
-        return max(0, self._limit - self._count[hash(public_key)])
+        return max(0, self.limit - self._count[hash(public_key)])
 
     def add(self, public_key: bytes, count: int) -> None:
         """The peer has got that many."""

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.table import LeaseTable
+from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.requests import PeerInfo, Ready, ServerStart
+from wg_dynamic.privsep.requests import NewTerms, PeerInfo, Ready, ServerStart, TermsTaken
 from wg_dynamic.server.adopt import adopt
-from wg_dynamic.server.engine import Engine
+from wg_dynamic.server.engine import Engine, NewRules
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import MAX_CONNECTIONS, Listener
 from wg_dynamic.server.policy import Rules
@@ -47,6 +49,8 @@ class PeerReader:
         self._clock = clock
         self._wanted = asyncio.Event()
         self._cost = 0.0
+        self._reading = asyncio.Lock()
+        """The helper gives the parts of one reading at a time."""
         self._failed = False
         """The last reading did, and the log knows."""
 
@@ -74,6 +78,24 @@ class PeerReader:
 
     async def read(self) -> list[PeerInfo] | None:
         """Read once; None, and everything as before, when that cannot be done now."""
+        async with self._reading:
+            infos = await self._read()
+            if infos is not None:
+                self._peers.update(infos)
+                self._tell(infos)
+        return infos
+
+    async def read_for(self, use: Callable[[list[PeerInfo]], Awaitable[None]]) -> None:
+        """Read until that was done, for somebody who is done before the next reading begins."""
+        while True:
+            async with self._reading:
+                infos = await self._read()
+                if infos is not None:
+                    await use(infos)
+                    return
+            await asyncio.sleep(REFRESH_SOON)
+
+    async def _read(self) -> list[PeerInfo] | None:
         self._wanted.clear()
         begin = self._clock.now()
         try:
@@ -85,9 +107,37 @@ class PeerReader:
             return None
         self._failed = False
         self._cost = self._clock.now() - begin
-        self._peers.update(infos)
-        self._tell(infos)
         return infos
+
+
+class Reloader:
+    """Takes over the administrator's terms whenever they are others."""
+
+    def __init__(
+        self,
+        helper: HelperProxy,
+        reader: PeerReader,
+        engine: Engine,
+        rules: Callable[[NewTerms], Rules],
+    ) -> None:
+        """`rules` lays terms out."""
+        self._helper = helper
+        self._reader = reader
+        self._engine = engine
+        self._rules = rules
+
+    async def run(self) -> None:
+        """Wait for new terms until cancelled. Raises HelperGoneError, ChannelError."""
+        while True:
+            new = await self._helper.new_terms()
+            await self._reader.read_for(partial(self._switch, self._rules(new)))
+            self._helper.tell(TermsTaken(new.number))
+            _LOG.info("working by the new configuration")
+
+    async def _switch(self, rules: Rules, infos: list[PeerInfo]) -> None:
+        done = asyncio.Event()
+        self._engine.change_rules(NewRules(rules, infos, done.set))
+        await done.wait()
 
 
 class _StoppedError(Exception):
@@ -113,7 +163,7 @@ async def serve(
     helper = HelperProxy(channel)
     try:
         peers = PeerTable([each.pool for each in start.terms.pools])
-        rules = Rules(start.terms, secrets.randbelow, peers.is_open, start.own)
+        rules = _rules(start.terms, peers, start.own)
         table = rules.new_table()
         moment = Moment(clock.now(), clock.wall(), clock.boot_id())
         _load(store, rules, table, moment)
@@ -127,8 +177,9 @@ async def serve(
         server = shared.open(listener)
         _LOG.info("%d leases in %s", len(table), start.database)
         helper.tell(Ready())
+        reloader = Reloader(helper, reader, engine, lambda new: _rules(new.terms, peers, new.own))
         try:
-            await _until_stopped(helper, engine, reader)
+            await _until_stopped(helper, engine, reader, reloader)
         finally:
             server.close()
             for connection in list(shared.connections):
@@ -136,6 +187,10 @@ async def serve(
     finally:
         helper.close()
         store.close()
+
+
+def _rules(terms: LeaseTerms, peers: PeerTable, own: tuple[bytes, ...]) -> Rules:
+    return Rules(terms, secrets.randbelow, peers.is_open, own)
 
 
 def _load(store: LeaseStore, rules: Rules, table: LeaseTable, moment: Moment) -> None:
@@ -155,7 +210,9 @@ def _load(store: LeaseStore, rules: Rules, table: LeaseTable, moment: Moment) ->
             store.commit(changed, moment)
 
 
-async def _until_stopped(helper: HelperProxy, engine: Engine, reader: PeerReader) -> None:
+async def _until_stopped(
+    helper: HelperProxy, engine: Engine, reader: PeerReader, reloader: Reloader
+) -> None:
     async def wait() -> None:
         await helper.stopped
         raise _StoppedError
@@ -165,6 +222,7 @@ async def _until_stopped(helper: HelperProxy, engine: Engine, reader: PeerReader
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run())
             group.create_task(reader.run())
+            group.create_task(reloader.run())
             group.create_task(wait())
     except* _StoppedError:
         pass

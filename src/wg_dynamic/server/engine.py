@@ -85,8 +85,18 @@ class Job:
     done: Callable[[Answer], None]
 
 
-_Item = Job | Order | list[PeerInfo]
-"""What the engine works on; the last is a new reading of the interface."""
+@dataclass(frozen=True, slots=True)
+class NewRules:
+    """The administrator's terms are others now."""
+
+    rules: Rules
+    infos: list[PeerInfo]
+    """A reading of the interface: which allowed IPs fence the new pools."""
+    done: Callable[[], None]
+
+
+_Item = Job | Order | list[PeerInfo] | NewRules
+"""What the engine works on; a list is a new reading of the interface."""
 
 
 class Engine:
@@ -137,6 +147,14 @@ class Engine:
         self._waiting.append(infos)
         self._arrived.set()
 
+    def change_rules(self, new: NewRules) -> None:
+        """Queue new rules: what was queued before is decided by the old ones; no lease is dropped.
+
+        Its `done` is called when they are in force.
+        """
+        self._waiting.append(new)
+        self._arrived.set()
+
     async def run(self) -> None:
         """Work until cancelled. Raises HelperGoneError."""
         try:
@@ -152,8 +170,9 @@ class Engine:
     async def _gather(self) -> list[_Item]:
         """What waits; at the latest when a lease ends, with nothing.
 
-        Two jobs of one peer never share a batch: which came first matters (a batch handles its
-        releases first), and the second may undo what the first would be told.
+        New rules are a batch of their own. Two jobs of one peer never share one: which came first
+        matters (a batch handles its releases first), and the second may undo what the first would
+        be told.
         """
         if not self._waiting:
             await self._wait()
@@ -162,6 +181,12 @@ class Engine:
         seen: set[bytes] = set()
         while self._waiting and len(items) < MAX_BATCH:
             item = self._waiting.popleft()
+            if isinstance(item, NewRules):
+                if items or later:
+                    later.append(item)
+                else:
+                    items.append(item)
+                break
             if isinstance(item, Job) and item.public_key in seen:
                 later.append(item)  # and nobody behind it waits for that
                 continue
@@ -182,7 +207,7 @@ class Engine:
                 await self._arrived.wait()
 
     async def _batch(self, items: list[_Item]) -> None:
-        await self._compare([item for item in items if isinstance(item, list)])
+        await self._prepare(items)
         jobs = [item for item in items if isinstance(item, Job)]
         orders = [item for item in items if isinstance(item, Order)]
         now = self._clock.now()
@@ -221,10 +246,36 @@ class Engine:
         for job in jobs:
             self._answer(job, outcomes[id(job)], returns[id(job)][1], refused)
 
-    async def _compare(self, readings: Iterable[list[PeerInfo]]) -> None:
-        for infos in readings:
-            self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
-            await self._reconciler.compare(infos)
+    async def _prepare(self, items: list[_Item]) -> None:
+        """Do what comes before the requests of a batch."""
+        for item in items:
+            if isinstance(item, NewRules):
+                await self._change_rules(item)
+            elif isinstance(item, list):
+                await self._compare(item)
+
+    async def _compare(self, infos: list[PeerInfo]) -> None:
+        self._fence_watch.look(self._peers.fences(), self._table, self._clock.now())
+        await self._reconciler.compare(infos)
+
+    async def _change_rules(self, new: NewRules) -> None:
+        """Work by other rules from now on, with the same leases."""
+        self._rules = new.rules
+        self._pushed = Pushed(new.rules.terms)
+        self._churn.limit = new.rules.terms.max_new_addresses
+        new.rules.change_table(self._table)
+        self._peers.change_pools(new.rules.pools)
+        self._peers.update(new.infos)
+        now = self._clock.now()
+        self._table.begin()
+        bounded = [new.rules.bounded(lease, now) for lease in self._table.endless()]
+        bounded = [lease for lease in bounded if not isinf(lease.ends_at)]
+        for lease in bounded:
+            self._table.put(lease)
+        if bounded:
+            await self._commit(bounded)  # if that fails, the next start does it again
+        await self._compare(new.infos)
+        new.done()
 
     def _fail(self, jobs: Iterable[Job], orders: Iterable[Order]) -> None:
         """Nothing of the batch is on disk."""

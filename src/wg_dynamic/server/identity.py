@@ -26,6 +26,10 @@ class PeerTable:
         self._fence_lengths: frozenset[tuple[int, int]] = frozenset()
         """(bytes of the address, prefix length) of all fences: what has to be looked up."""
 
+    def change_pools(self, pools: Sequence[Pool]) -> None:
+        """Let these be the pools; which allowed IPs fence them is known after an `update`."""
+        self._pools = tuple(pool.network for pool in pools)
+
     def update(self, infos: Iterable[PeerInfo]) -> None:
         """Take over a new reading, whole."""
         owners: dict[bytes, bytes] = {}

@@ -11,7 +11,13 @@ from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE, Prefix, host_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.table import LeaseTable
-from wg_dynamic.leases.terms import FREE_DECLINES, LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import (
+    FREE_DECLINES,
+    AddressRange,
+    LeaseTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.protocol.errors import ErrorCode
 from wg_dynamic.record import dataclass, replace
 
@@ -48,14 +54,24 @@ class Rules:
         self._reservations = {one.public_key: one for one in terms.reservations}
         self._reserved_for = terms.reserved_for()
 
+    @property
+    def pools(self) -> list[Pool]:
+        """What is leased from, in the order of the terms."""
+        return [one.pool for one in self.terms.pools]
+
     def new_table(self) -> LeaseTable:
-        """A table of the pools without leases; what is reserved is nobody's by chance."""
+        """A table of the pools without leases."""
+        grace_time = self.terms.grace_time
+        return LeaseTable(self.pools, self._excluded(), grace_time=grace_time)
+
+    def change_table(self, table: LeaseTable) -> None:
+        """Let a table of other rules be one of these; what it holds stays."""
+        table.change_pools(self.pools, self._excluded(), grace_time=self.terms.grace_time)
+
+    def _excluded(self) -> list[bytes | AddressRange]:
+        """What the pools do not lease; what is reserved is nobody's by chance."""
         ranges = [excluded for one in self.terms.pools for excluded in one.excluded]
-        return LeaseTable(
-            [one.pool for one in self.terms.pools],
-            [*self._hub, *ranges, *self._reserved_for],
-            grace_time=self.terms.grace_time,
-        )
+        return [*self._hub, *ranges, *self._reserved_for]
 
     def reserved(self, public_key: bytes, size: int) -> list[bytes]:
         """The addresses of that many bytes that are reserved for a peer, in the file's order."""

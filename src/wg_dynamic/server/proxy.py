@@ -14,13 +14,18 @@ from wg_dynamic.privsep.requests import (
     ChangeAllowedIPs,
     Changed,
     Failed,
+    NewTerms,
     NextPeers,
+    NextTerms,
     PeerInfo,
     Peers,
     ReadPeers,
     Refusal,
     Stop,
+    TermsPart,
 )
+from wg_dynamic.privsep.terms import join_terms
+from wg_dynamic.record import replace
 
 
 class HelperGoneError(WgDynamicError, EOFError):
@@ -39,6 +44,10 @@ class HelperProxy:
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the helper said Stop; fails with HelperGoneError when it went."""
+        self._new_terms: NewTerms | None = None
+        """The last that came."""
+        self._terms_came = asyncio.Event()
+        """Whether that was not read yet."""
         asyncio.get_running_loop().add_reader(channel.fileno(), self._read)
 
     async def read_peers(self) -> list[PeerInfo]:
@@ -62,6 +71,30 @@ class HelperProxy:
             answer: Changed = await self._ask(message)
             refusals += [Refusal(one.index + begin, one.reason) for one in answer.refusals]
         return refusals
+
+    async def new_terms(self) -> NewTerms:
+        """Wait until the administrator's terms are others, and read all of them.
+
+        Raises:
+            HelperGoneError: the helper went away.
+            ChannelError: what came is no answer.
+        """
+        await self._terms_came.wait()
+        start, part = await self._next_terms()
+        parts = [part]
+        while not part.last:
+            came, part = await self._next_terms()
+            if came is not start:  # others came meanwhile: from then on the parts are theirs
+                start, parts = came, []
+            parts.append(part)
+        if start is self._new_terms:
+            self._terms_came.clear()
+        return replace(start, terms=join_terms(start.terms, parts))
+
+    async def _next_terms(self) -> tuple[NewTerms, TermsPart]:
+        """A part, and what it is a part of."""
+        answer: tuple[NewTerms, TermsPart] = await self._ask(NextTerms())
+        return answer
 
     def tell(self, message: object) -> None:
         """Send what has no answer (Ready, Fatal)."""
@@ -93,6 +126,11 @@ class HelperProxy:
     def _take(self, message: object) -> None:
         if isinstance(message, Peers | Failed | Changed):
             self._answer(message)
+        elif isinstance(message, TermsPart):
+            self._answer((self._new_terms, message))
+        elif isinstance(message, NewTerms):
+            self._new_terms = message
+            self._terms_came.set()
         elif isinstance(message, Stop) and not self.stopped.done():
             self.stopped.set_result(None)
 

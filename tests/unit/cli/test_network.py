@@ -67,6 +67,7 @@ def test_it_drops_root_before_it_works(order: list[object]) -> None:
         Account(60970, 60970),
         (signal.SIGINT, signal.SIG_IGN),
         (signal.SIGTERM, signal.SIG_IGN),
+        (signal.SIGHUP, signal.SIG_IGN),
         (["x"], True),
     ]
 

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -25,6 +27,7 @@ from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
 from wg_dynamic.netlink.control import Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger, LedgerError
+from wg_dynamic.privsep.requests import Reloaded
 from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
@@ -128,7 +131,7 @@ class World:
         replace(module, "RtnetlinkControl", lambda: self.interfaces)
         replace(self.interfaces, "events", lambda: self.events)
         replace(module, "service_account", lambda _: Account(60970, 60970))
-        replace(module, "stop_signals", self.signals.fileno)
+        replace(module, "stop_signals", lambda *, reloads: self.signals.fileno() if reloads else -1)
         replace(module, "RuntimeDirectory", lambda *_, **__: self.runtime)
         replace(waiting, "RUNTIME_ROOT", root)
         replace(module, "STOP_PAUSE", 0.0)
@@ -481,3 +484,89 @@ def test_stop_stops_one_that_waits_and_one_that_serves_instead(
 def test_a_signal_that_came_with_the_loss_is_not_forgotten(world: World) -> None:
     world.rounds = [world.loses_its_interface_and_is_stopped]
     assert serve() == 0
+
+
+Said = tuple[int, str, str]
+"""Exit status, standard output, standard error."""
+
+# --- --reload --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Reloaded(True, "pool 10.45.0.0/24 added"), (0, "pool 10.45.0.0/24 added\n", "")),
+        (
+            Reloaded(False, "lease_tme: unknown\nmore"),
+            (
+                2,
+                "",
+                "wg-dynamic-server: wg0: not taken, all stays as it was\n"
+                "wg-dynamic-server: lease_tme: unknown\nwg-dynamic-server: more\n",
+            ),
+        ),
+        (
+            None,
+            (
+                6,
+                "",
+                "wg-dynamic-server: no wg-dynamic-server runs on wg0, expected one to reload\n",
+            ),
+        ),
+    ],
+)
+def test_reload_asks_the_server_and_says_how_it_went(
+    world: World, monkeypatch: pytest.MonkeyPatch, answer: Reloaded | None, expected: Said
+) -> None:
+    asked: list[Path] = []
+
+    def ask_reload(path: Path) -> Reloaded | None:
+        asked.append(path)
+        return answer
+
+    monkeypatch.setattr(shared, "ask_reload", ask_reload)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["--reload", "wg0"])
+    assert (status, out.getvalue(), err.getvalue()) == expected
+    assert asked == [world.runtime.control]
+
+
+def test_the_file_is_read_again_for_a_reload_wherever_we_are_then(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text("lease_time = '2h'")
+    read: list[Callable[[], ServerSettings]] = []
+    make: Any = vars(module)["ServerHelper"]
+
+    def made(*arguments: Any) -> object:
+        read.append(arguments[4])
+        return make(*arguments[:4])
+
+    monkeypatch.setattr(module, "ServerHelper", made)
+    world.rounds = [world.is_stopped]
+    assert serve("--config", "own.toml", "--database", "x") == 0
+    monkeypatch.chdir("/")
+    (tmp_path / "own.toml").write_text("lease_time = '3h'")
+    settings = read[0]()
+    assert (settings.terms.lease_time, settings.database) == (10800, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "lease_time", "told"),
+    [("lease_time = '2h'", 7200, ""), ("lease_tme = 60", 3600, "not taken, all stays as it was")],
+)
+def test_sighup_while_it_waits_has_the_file_read_again(
+    world: World, capsys: pytest.CaptureFixture[str], text: str, lease_time: int, told: str
+) -> None:
+    def goes() -> None:
+        world.gone = True
+        (world.etc / "wg0.toml").write_text(text)
+        world.signaller.send(bytes([signal.SIGHUP]))
+
+    world.rounds = [goes, world.is_stopped]
+    assert serve() == 0
+    assert world.settings is not None
+    assert world.settings.terms.lease_time == lease_time
+    assert told in capsys.readouterr().err

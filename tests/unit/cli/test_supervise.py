@@ -20,6 +20,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.reloads: object = None
         self.gone = False
         self.stopping = False
         self.late = False
@@ -60,6 +61,7 @@ class Closing:
         self.parts = parts
         self.name = name
         self.status: Callable[[], str] | None = None
+        self.reloads = False
 
     def close(self) -> None:
         self.parts.do(f"close {self.name}")
@@ -82,6 +84,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
     def make_supervisor(helper: object, **more: Any) -> Parts:
         assert helper is made
         assert (more["account"], more["arguments"]) == (ACCOUNT, ["stderr"])
+        made.reloads = more["reloads"]
         return made.do("supervisor")
 
     monkeypatch.setattr(module, "ControlSocket", make_control)
@@ -159,3 +162,21 @@ def test_what_was_opened_is_closed_when_the_start_fails(
     with pytest.raises(ConfigError, match=failing):
         run(parts)
     assert parts.done == [*before, *CLOSED]
+
+
+def test_only_what_can_reload_is_asked_to_and_only_while_it_runs(parts: Parts) -> None:
+    seen: list[tuple[object, bool]] = []
+    parts.work = lambda: seen.append((parts.reloads, parts.control_socket.reloads))
+    run(parts)
+    opened: Any = parts
+    supervise(
+        opened,
+        lambda: opened.do("helper"),
+        account=ACCOUNT,
+        events=FakeEvents(),
+        arguments=["stderr"],
+        signals=99,
+        reloads=lambda helper: helper,
+    )
+    assert seen == [(None, False), (parts, True)]
+    assert not parts.control_socket.reloads

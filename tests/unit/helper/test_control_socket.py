@@ -8,8 +8,14 @@ import pytest
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper import control_socket as module
-from wg_dynamic.helper.control_socket import ControlSocket, ask_status, stop_running
-from wg_dynamic.privsep.requests import Stop
+from wg_dynamic.helper.control_socket import (
+    ControlSocket,
+    ReloadCall,
+    ask_reload,
+    ask_status,
+    stop_running,
+)
+from wg_dynamic.privsep.requests import MAX_STATUS, Reloaded, Stop
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, results
 
 
-def wait_for(control: ControlSocket) -> Stop | None:
+def wait_for(control: ControlSocket) -> Stop | ReloadCall:
     while True:
         request = control.receive()
         if request is not None:
@@ -175,3 +181,80 @@ def test_one_that_ends_with_the_answer_to_a_stop_has_no_status(path: Path) -> No
             caller.send(b"\1")  # Ready
         thread.join()
     assert results == [None]
+
+
+# --- --reload --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_who_asks_for_a_reload_is_told_how_it_went(
+    control: ControlSocket, path: Path, *, done: bool
+) -> None:
+    control.reloads = True
+    thread, results = in_thread(lambda: ask_reload(path))
+    call = wait_for(control)
+    assert isinstance(call, ReloadCall)
+    assert thread.is_alive()
+    call.answer(done=done, text="pool \N{LATIN SMALL LETTER E WITH ACUTE}\nadded")
+    thread.join()
+    assert results == [Reloaded(done, "pool \N{LATIN SMALL LETTER E WITH ACUTE}\nadded")]
+
+
+@pytest.mark.parametrize("size", [MAX_STATUS, MAX_STATUS + 1, 3 * MAX_STATUS])
+def test_what_is_too_much_to_tell_is_cut(control: ControlSocket, path: Path, size: int) -> None:
+    control.reloads = True
+    thread, results = in_thread(lambda: ask_reload(path))
+    call = wait_for(control)
+    assert isinstance(call, ReloadCall)
+    call.answer(done=True, text="x" * size)
+    thread.join()
+    assert results == [Reloaded(True, "x" * MAX_STATUS)]
+
+
+def test_who_has_left_before_misses_nothing(control: ControlSocket, path: Path) -> None:
+    control.reloads = True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(str(path))
+        asker.send(b"\4")
+    call = wait_for(control)
+    assert isinstance(call, ReloadCall)
+    call.answer(done=True, text="")
+
+
+def test_a_daemon_that_does_not_reload_says_so(control: ControlSocket, path: Path) -> None:
+    thread, results = in_thread(lambda: ask_reload(path))
+    select.select([control], [], [], 5.0)
+    assert control.receive() is None
+    thread.join()
+    assert results == [Reloaded(False, "it reads its file at its start: restart it")]
+
+
+def test_at_the_last_call_nothing_is_reloaded(control: ControlSocket, path: Path) -> None:
+    control.reloads = True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.connect(str(path))
+        asker.send(b"\4")
+        assert not control.last_call()
+        assert asker.recv(100).startswith(b"\5\0"), "not done"
+
+
+def test_without_a_daemon_nothing_is_reloaded(path: Path) -> None:
+    assert ask_reload(path) is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as daemon:
+        daemon.bind(str(path))
+        daemon.listen()
+        for answer in (b"\1", b"\377"):  # Ready, as at a stop; nonsense
+            thread, results = in_thread(lambda: ask_reload(path))
+            with daemon.accept()[0] as caller:
+                caller.send(answer)
+            thread.join()
+            assert results == [None]
+
+
+def test_one_that_does_not_say_how_it_went_is_an_error(
+    control: ControlSocket, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RELOAD_TIMEOUT", 0.05)
+    with pytest.raises(WgDynamicError, match=r"did not answer within 0\.05 s: see its log"):
+        ask_reload(path)
+    assert control.receive() is None

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.netlink import FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_address, parse_prefix
-from wg_dynamic.errors import ConfigError
+from wg_dynamic.errors import ConfigError, UsageError
 from wg_dynamic.helper import server as module
 from wg_dynamic.helper.record import Record
 from wg_dynamic.helper.server import (
@@ -36,7 +36,9 @@ from wg_dynamic.privsep.requests import (
     Changed,
     Exclusion,
     Failed,
+    NewTerms,
     NextPeers,
+    NextTerms,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -44,6 +46,7 @@ from wg_dynamic.privsep.requests import (
     Refusal,
     ServerStart,
     TermsPart,
+    TermsTaken,
 )
 from wg_dynamic.system.runtime import RuntimeDirectory
 from wg_dynamic.wireguard.control import WireGuardError
@@ -123,6 +126,8 @@ class World:
         self.verdict = FakeVerdict()
         self.runtime = RuntimeDirectory(self.link.ifindex, tmp_path, "server")
         self.settings = ServerSettings("wg0", TERMS, Path("/state/wg0.sqlite"))
+        self.file = self.settings
+        """What the file and the options say now."""
         self.channel: Any = FakeChannel()
         self.record: Record
         self.root = tmp_path / "ledger"
@@ -139,7 +144,9 @@ class World:
     def open(self, *pools: str) -> None:
         opened = self.opened(*pools)
         verdict: Any = self.verdict
-        self.helper = ServerHelper(self.settings, self.interfaces, verdict, opened)
+        self.helper = ServerHelper(
+            self.settings, self.interfaces, verdict, opened, lambda: self.file
+        )
         self.events = self.interfaces.events()
         self.helper.start()
         self.deliver()
@@ -579,3 +586,161 @@ def test_what_could_not_be_put_right_is_tried_again_at_the_next_reading(
 def full(*_: object) -> None:
     msg = "no room"
     raise LedgerError(msg)
+
+
+# --- a reload --------------------------------------------------------------------------------
+
+
+def is_settled(world: World) -> bool:
+    return world.helper.is_settled
+
+
+def say(world: World, *pools: str, **more: Any) -> None:
+    """Let the file say something else."""
+    world.file = replace(world.settings, terms=replace(a_terms(*pools), **more))
+
+
+def give(world: World, address: str) -> tuple[Refusal, ...]:
+    """Ask for an address for Alice, as the network process does."""
+    world.channel.sent.clear()
+    change = Change(ALICE, parse_prefix(address), add=True)
+    world.helper.answer(ChangeAllowedIPs((change,)), world.channel)
+    (changed,) = world.channel.sent
+    assert isinstance(changed, Changed)
+    return changed.refusals
+
+
+def test_other_pools_are_judged_by_and_routed_at_once(world: World) -> None:
+    world.open()
+    say(world, POOLS[0], "10.45.0.0/24")
+    assert world.helper.reload().splitlines() == [
+        "pool fd00:44::/64 removed: its leases stand until they end, and are not renewed",
+        "pool 10.45.0.0/24 added",
+    ]
+    assert world.routes() == {POOLS[0], "10.45.0.0/24"}
+    assert give(world, "10.45.0.7/32") == ()
+    assert give(world, "fd00:44::7/128") == (Refusal(0, "fd00:44::7/128 is in no pool"),)
+    assert world.helper.settings == world.file
+
+
+def test_a_fence_in_a_new_pool_is_seen_before_anything_of_it_is_given(world: World) -> None:
+    world.wireguard.put_peer(Peer(BOB, (parse_prefix("10.45.0.7/32"),)))
+    world.open()
+    world.helper.answer(ReadPeers(), world.channel)
+    say(world, "10.45.0.0/24")
+    world.helper.reload()
+    (refusal,) = give(world, "10.45.0.7/32")
+    assert "it is in the allowed IPs of" in refusal.reason
+
+
+def test_what_is_reserved_now_is_given_to_nobody_else(world: World) -> None:
+    world.open()
+    say(world, *POOLS, reservations=(Reservation(BOB, (parse_address("10.44.0.7"),)),))
+    world.file = replace(world.file, names=("printer",))
+    assert world.helper.reload() == f"reservation of {peer_label(BOB)} (printer) added: 10.44.0.7"
+    (refusal,) = give(world, "10.44.0.7/32")
+    assert "reserved for another peer" in refusal.reason
+
+
+def test_the_same_file_changes_nothing(world: World) -> None:
+    world.open()
+    assert world.helper.reload() == "nothing has changed"
+    assert is_settled(world)
+    world.helper.pass_on(world.channel)
+    assert world.channel.sent == []
+
+
+def test_the_network_process_is_told_of_all_of_it(world: World) -> None:
+    own = parse_prefix("10.45.0.1/24")
+    world.interfaces.set_address(Address(world.link.ifindex, own))
+    world.open()
+    start_of(world)
+    reservation = Reservation(ALICE, (parse_address("10.45.0.77"),))
+    say(world, "10.45.0.0/24", reservations=(reservation,))
+    world.helper.reload()
+    assert not is_settled(world)
+    world.helper.pass_on(world.channel)
+    world.helper.pass_on(world.channel)
+    for _ in range(3):
+        world.helper.answer(NextTerms(), world.channel)
+    last = TermsPart((), (), last=True)
+    assert world.channel.sent == [
+        NewTerms(1, a_terms("10.45.0.0/24"), (own.packed,)),
+        TermsPart((), (reservation,), last=False),
+        last,
+        last,
+    ]
+    assert not is_settled(world)
+    world.helper.answer(TermsTaken(7), world.channel)
+    assert is_settled(world), "no more than was told can be taken"
+    say(world, "10.45.0.0/24")
+    world.helper.reload()
+    assert not is_settled(world)
+
+
+def test_a_process_that_is_starting_gets_the_rest_of_what_it_was_started_with(
+    world: World,
+) -> None:
+    reservation = Reservation(ALICE, (parse_address("10.44.0.77"),))
+    world.settings = replace(world.settings, terms=replace(TERMS, reservations=(reservation,)))
+    world.open()
+    start_of(world)
+    say(world, "10.45.0.0/24")
+    world.helper.reload()
+    world.helper.answer(ReadTerms(), world.channel)
+    assert world.channel.sent[0] == TermsPart((), (reservation,), last=False)
+    world.channel.sent.clear()
+    assert start_of(world).terms == a_terms("10.45.0.0/24"), "and the next one starts with this"
+    assert is_settled(world)
+    world.helper.answer(ReadTerms(), world.channel)
+    assert world.channel.sent == [TermsPart((), (), last=True)]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"database": Path("/other")}, r"database is /other now and /state/wg0\.sqlite in the"),
+        ({"user": "nobody"}, "user is nobody now and the default in the server"),
+    ],
+)
+def test_what_only_a_restart_can_change_is_refused(
+    world: World, change: dict[str, Any], expected: str
+) -> None:
+    world.open()
+    world.file = replace(world.settings, terms=a_terms("10.45.0.0/24"), **change)
+    with pytest.raises(UsageError, match=expected):
+        world.helper.reload()
+    assert world.routes() == set(POOLS)
+    assert is_settled(world)
+
+
+def test_a_pool_that_collides_now_changes_nothing(world: World) -> None:
+    world.open()
+    eth0 = world.interfaces.add_link("eth0").ifindex
+    world.interfaces.add_route(Route(parse_prefix("10.45.0.0/16"), eth0, protocol=2))
+    say(world, "10.45.0.0/24")
+    with pytest.raises(ConfigError, match=r"pool 10\.45\.0\.0/24 collides"):
+        world.helper.reload()
+    assert give(world, "10.44.0.7/32") == ()
+    assert world.helper.settings == world.settings
+
+
+def test_a_helper_without_a_file_has_nothing_to_reload(world: World) -> None:
+    world.open()
+    verdict: Any = world.verdict
+    helper = ServerHelper(world.settings, world.interfaces, verdict, world.opened())
+    with pytest.raises(ConfigError, match="nothing to read"):
+        helper.reload()
+
+
+def test_the_route_of_a_former_pool_goes_with_its_last_lease(world: World) -> None:
+    world.open()
+    world.helper.answer(ReadPeers(), world.channel)
+    assert give(world, "10.44.0.7/32") == ()
+    say(world, "10.45.0.0/24")
+    world.helper.reload()
+    assert world.routes() == {POOLS[0], "10.45.0.0/24"}
+    off = Change(ALICE, parse_prefix("10.44.0.7/32"), add=False)
+    world.helper.answer(ChangeAllowedIPs((off,)), world.channel)
+    world.helper.answer(ReadPeers(), world.channel)
+    assert world.routes() == {"10.45.0.0/24"}

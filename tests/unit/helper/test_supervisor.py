@@ -11,6 +11,7 @@ import pytest
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper import supervisor as module
+from wg_dynamic.helper.control_socket import ReloadCall
 from wg_dynamic.helper.supervisor import (
     CALM,
     FAILED_STARTS,
@@ -161,12 +162,49 @@ class FakeRole:
             raise ChannelError(msg)
 
 
+class FakeReloads:
+    """The same role, whose configuration is whatever the test says."""
+
+    def __init__(self, role: FakeRole) -> None:
+        self.role = role
+        self.error: WgDynamicError | None = None
+        self.is_settled = True
+        self.passed_on = 0
+
+    def reload(self) -> str:
+        if self.error is not None:
+            raise self.error
+        self.role.got.append("reload")
+        self.is_settled = False
+        return "one thing\nanother"
+
+    def pass_on(self, channel: Channel) -> None:
+        if not self.is_settled:
+            self.passed_on += 1
+            channel.send(LinkState(up=False))
+
+
+class FakeCall(ReloadCall):
+    """Who has asked for a reload."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[bool, str]] = []
+        self.closed = False
+
+    def answer(self, *, done: bool, text: str) -> None:
+        self.told.append((done, text))
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class World:
     """A supervisor whose every wait is one step of a script."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, has_served: bool = False) -> None:
         self.clock = FakeClock()
         self.role = FakeRole()
+        self.reloads = FakeReloads(self.role)
         self.events, self.control, self.signals = Pipe(), Pipe(), Pipe()
         self.processes: list[FakeProcess] = []
         self.spawn_error: Exception | None = None
@@ -181,6 +219,7 @@ class World:
             control=control,
             arguments=["stderr", "quiet"],
             has_served=has_served,
+            reloads=self.reloads,
         )
 
     def spawn(self, *arguments: object) -> tuple[FakeProcess, Channel]:
@@ -601,3 +640,130 @@ def test_a_role_that_finds_nobody_to_tell_is_no_end(world: World) -> None:
 
     world.run(lose_it, world.stop)
     assert ("on time", None) in world.role.got
+
+
+# --- a reload --------------------------------------------------------------------------------
+
+
+def test_who_asks_for_a_reload_is_told_when_the_network_process_has_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    call = FakeCall()
+
+    def settle() -> None:
+        assert call.told == []
+        world.reloads.is_settled = True
+        world.say(Connect())
+
+    world.run(
+        lambda: world.say(Ready()), lambda: world.control.put(call), settle, world.stop, world.die
+    )
+    assert call.told == [(True, "one thing\nanother")]
+    assert "configuration read again: one thing" in caplog.text
+    assert "configuration read again: another" in caplog.text
+    assert world.reloads.passed_on == 1
+
+
+def test_a_signal_reloads_too_and_a_bad_file_is_told_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil() -> None:
+        world.reloads.error = WgDynamicError("lease_tme: unknown")
+        world.signals.theirs.send(bytes([signal.SIGHUP]))
+
+    world.run(
+        lambda: world.say(Ready()),
+        lambda: world.signals.theirs.send(bytes([signal.SIGHUP])),
+        spoil,
+        world.stop,
+        world.die,
+    )
+    assert world.role.got.count("reload") == 1
+    assert "not taken, all stays as it was: lease_tme: unknown" in caplog.text
+
+
+def test_who_asks_with_a_bad_file_is_told_at_once(world: World) -> None:
+    call = FakeCall()
+    world.reloads.error = WgDynamicError("lease_tme: unknown")
+    world.run(lambda: world.say(Ready()), lambda: world.control.put(call), world.stop, world.die)
+    assert call.told == [(False, "lease_tme: unknown")]
+    assert world.reloads.passed_on == 0
+
+
+def test_a_process_that_does_not_serve_yet_is_told_when_it_does(world: World) -> None:
+    call = FakeCall()
+
+    def look() -> None:
+        assert world.reloads.passed_on == 0
+        assert call.told == []
+        world.say(Ready())
+
+    world.run(lambda: world.control.put(call), look, world.stop, world.die)
+    assert world.reloads.passed_on == 1
+    assert call.told == [(True, "one thing\nanother")]
+
+
+def test_who_waits_when_it_ends_is_let_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        msg = "gone"
+        raise ChannelError(msg)
+
+    def stop() -> None:
+        monkeypatch.setattr(Channel, "send", fail)
+        world.stop()
+
+    call = FakeCall()
+    world.run(lambda: world.control.put(call), stop)
+    assert (call.closed, call.told) == (True, [])
+
+
+def test_with_a_process_that_dies_it_is_in_force_for_the_next_one(world: World) -> None:
+    call = FakeCall()
+    world.run(
+        lambda: world.say(Ready()),
+        lambda: world.control.put(call),
+        world.die,
+        world.stop,
+        world.die,
+    )
+    assert call.told == [(True, "one thing\nanother")]
+
+
+def test_a_process_that_cannot_be_told_is_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        msg = "gone"
+        raise ChannelError(msg)
+
+    monkeypatch.setattr(world.reloads, "pass_on", fail)
+    world.run(
+        lambda: world.say(Ready()), lambda: world.control.put(FakeCall()), world.stop, world.die
+    )
+    assert world.role.got[:2] == ["ready", "reload"]
+
+
+def test_a_role_that_cannot_reload_does_nothing(world: World) -> None:
+    world.supervisor._reloads = None
+    world.run(
+        lambda: world.say(Ready()),
+        lambda: world.signals.theirs.send(bytes([signal.SIGHUP])),
+        world.stop,
+        world.die,
+    )
+    assert world.role.got == ["ready"]
+
+
+def test_sighup_is_among_the_signals_of_one_that_reloads() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        descriptor = stop_signals(reloads=True)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert os.read(descriptor, 10) == bytes([signal.SIGHUP])
+        os.close(descriptor)
+    finally:
+        os.close(signal.set_wakeup_fd(-1))
+        for number, handler in before.items():
+            signal.signal(number, handler)

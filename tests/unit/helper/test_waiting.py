@@ -79,6 +79,15 @@ def test_what_the_kernel_does_not_tell_is_looked_at_in_time(
     assert outside.wait(room)
 
 
+def test_sighup_is_a_reason_to_look_again_with_another_file(
+    room: WaitingRoom, outside: Outside
+) -> None:
+    assert not room.reload_asked
+    outside.signaller.send(bytes([signal.SIGHUP]))
+    assert outside.wait(room)
+    assert room.reload_asked
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_says_stop_ends_it(
     room: WaitingRoom, outside: Outside, number: signal.Signals

@@ -60,3 +60,11 @@ def test_holes_of_a_64_are_counted_and_not_walked() -> None:
     for text in ("fd00::7fff:ffff:ffff:ffff", "fd00::9000:0:0:0", "fd00::fdff:ffff:ffff:ff80"):
         assert space.position(parse_address(text)) is None
     assert not space.is_ipv4
+
+
+def test_two_are_equal_when_they_lease_the_same_addresses() -> None:
+    one = a_space("10.0.0.0/29", "10.0.0.3")
+    assert one == a_space("10.0.0.0/29", "10.0.0.3", "10.0.0.99")
+    assert one != a_space("10.0.0.0/29", "10.0.0.4")
+    assert one != a_space("10.0.0.8/29", "10.0.0.3")
+    assert a_space("10.0.0.0/31") != "10.0.0.0/31"

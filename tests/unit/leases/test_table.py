@@ -56,6 +56,46 @@ def fill(table: LeaseTable, numbers: Iterable[int], *, ended: bool = False) -> N
         table.put(a_lease(f"10.0.0.{n}", ends_at=100.0 + turn, ended=ended))
 
 
+# --- other pools ------------------------------------------------------------------------------
+
+
+def test_other_pools_are_leased_from_and_what_is_held_stays() -> None:
+    table = a_table()
+    fill(table, range(1, 7))
+    assert choose(table) is None
+    table.change_pools([parse_pool("10.0.0.0/28")], [parse_address("10.0.0.7")])
+    assert len(table) == 6
+    free = {choose(table, seed=seed) for seed in range(64)}
+    assert free == {f"10.0.0.{number}" for number in range(8, 15)}
+    table.change_pools([parse_pool("10.0.1.0/30")])
+    assert choose(table) in {"10.0.1.1", "10.0.1.2"}
+    assert not table.is_available(parse_address("10.0.0.1"), ALICE, 0.0)
+    assert len(table) == 6
+
+
+def test_a_pool_that_stays_is_not_counted_anew() -> None:
+    table = a_table(SMALL, "10.0.1.0/29")
+    first, second = table.allocators
+    table.change_pools([parse_pool("10.0.1.0/29"), parse_pool("10.0.2.0/29")])
+    assert table.allocators[0] is second
+    table.change_pools([parse_pool("10.0.1.0/29")], [parse_address("10.0.1.3")])
+    assert table.allocators[0] is not second
+    assert first not in table.allocators
+
+
+def test_a_memory_outside_the_pools_is_offered_to_nobody_and_again_when_they_are_back() -> None:
+    table = a_table()
+    fill(table, range(1, 7), ended=True)
+    table.change_pools([parse_pool("10.0.0.0/30")])  # .1 and .2
+    assert choose(table) == "10.0.0.1"
+    assert choose(table, fenced=["10.0.0.1"]) == "10.0.0.2"
+    assert choose(table, fenced=["10.0.0.1", "10.0.0.2"]) is None
+    table.change_pools([parse_pool(SMALL)], grace_time=1e9)
+    assert choose(table, fenced=["10.0.0.1", "10.0.0.2"]) is None, "in their grace time"
+    table.change_pools([parse_pool(SMALL)])
+    assert choose(table, fenced=["10.0.0.1", "10.0.0.2"]) == "10.0.0.3"
+
+
 # --- who has what ------------------------------------------------------------------------------
 
 

@@ -56,11 +56,13 @@ from wg_dynamic.privsep.requests import (
     Exclusion,
     Fatal,
     LevelPush,
+    NewTerms,
     PeerInfo,
     Peers,
     Progress,
     Refusal,
     Refused,
+    Reloaded,
     Report,
     RouteSetting,
     ServerStart,
@@ -420,6 +422,21 @@ def test_the_next_moment_is_one_that_will_come(moment: float) -> None:
 def test_a_version_is_one_of_a_protocol(version: int) -> None:
     with pytest.raises(ValueError, match=f"version {version}"):
         Progress("bound", None, version)
+
+
+def test_the_longest_answer_to_a_reload_fits_into_a_message() -> None:
+    assert size(CONTROL_MESSAGES, Reloaded(True, "a" * MAX_STATUS)) <= MAX_MESSAGE_SIZE
+    with pytest.raises(ValueError, match=f"more than {MAX_STATUS} characters"):
+        Reloaded(True, "a" * (MAX_STATUS + 1))
+
+
+def test_new_terms_are_checked_as_those_of_a_start() -> None:
+    terms = LeaseTerms((), lease_time=60)
+    assert NewTerms(1, terms, (bytes(4),)).terms == terms
+    with pytest.raises(ValueError, match="address of 5 bytes"):
+        NewTerms(1, terms, (bytes(5),))
+    with pytest.raises(ValueError, match="lease time out of its own bounds"):
+        NewTerms(1, LeaseTerms((), lease_time=1), ())
 
 
 def test_the_longest_status_fits_into_a_message() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.helper import FakeAllowedIPs, FakeHelperProxy
-from tests.fakes.patience import until
+from tests.fakes.patience import a_while, until
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
@@ -25,19 +25,23 @@ from wg_dynamic.privsep.requests import (
     ChangeAllowedIPs,
     Changed,
     Fatal,
+    NewTerms,
+    NextTerms,
     PeerInfo,
     Peers,
     ReadPeers,
     Ready,
     ServerStart,
     Stop,
+    TermsPart,
+    TermsTaken,
 )
 from wg_dynamic.server import daemon
 from wg_dynamic.server import listener as listener_module
 from wg_dynamic.server.daemon import PeerReader, serve
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.policy import FORMER_TIME
-from wg_dynamic.server.proxy import HelperGoneError
+from wg_dynamic.server.proxy import HelperGoneError, NotReadError
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.store.memory import MemoryStore
 
@@ -75,6 +79,8 @@ class Helper:
                 continue
             if isinstance(message, ReadPeers):
                 self.channel.send(Peers(tuple(self.allowed_ips.read()), last=True))
+            elif isinstance(message, NextTerms):
+                self.channel.send(TermsPart((), (), last=True))
             elif isinstance(message, ChangeAllowedIPs):
                 self.channel.send(Changed(tuple(self.allowed_ips.change(message.changes))))
 
@@ -223,6 +229,28 @@ async def test_it_ends_with_a_helper_that_goes_before_the_first_answer(
     assert caplog.text == ""
 
 
+async def test_new_terms_are_taken_while_it_serves(
+    helper: Helper, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+        )
+        await until(lambda: Ready() in helper.received)
+        for number in (1, 2):
+            helper.channel.send(NewTerms(number, TERMS, ()))
+            await until(lambda number=number: TermsTaken(number) in helper.received)  # type: ignore[misc]
+        helper.channel.send(Stop(release=False))
+    assert helper.received == [
+        ReadPeers(),
+        Ready(),
+        *[NextTerms(), ReadPeers(), TermsTaken(1)],
+        *[NextTerms(), ReadPeers(), TermsTaken(2)],
+    ]
+    assert caplog.text.count("working by the new configuration") == 2
+
+
 class Readings:
     """A PeerReader on a helper that answers at once."""
 
@@ -279,3 +307,38 @@ async def test_leases_loaded_are_counted_in_the_log(
         await until(lambda: Ready() in helper.received)
         helper.channel.send(Stop(release=False))
     assert "0 leases in /leases.sqlite" in caplog.text
+
+
+async def test_who_needs_a_reading_gets_one_as_soon_as_the_peers_can_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
+    readings = Readings()
+    readings.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
+    proxy = FailingProxy(readings.allowed_ips, readings.journal)
+    reader = PeerReader(proxy, readings.peers, readings.told.append, readings.clock)
+    got: list[list[PeerInfo]] = []
+
+    async def use(infos: list[PeerInfo]) -> None:
+        other = group.create_task(reader.read())
+        await a_while()
+        assert not other.done(), "one at a time"
+        assert len(readings.journal) == 1
+        got.append(infos)
+
+    async with asyncio.TaskGroup() as group:
+        await reader.read_for(use)
+    assert readings.told == got == [readings.allowed_ips.read()]
+
+
+class FailingProxy(FakeHelperProxy):
+    """Cannot read the first time."""
+
+    failed = False
+
+    async def read_peers(self) -> list[PeerInfo]:
+        if not self.failed:
+            self.failed = True
+            msg = "changed all the time"
+            raise NotReadError(msg)
+        return await super().read_peers()

@@ -20,14 +20,16 @@ from tests.fakes.server import (
     request_for,
 )
 from wg_dynamic.address import parse_address, parse_prefix
+from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.push import Push, PushedRoute
-from wg_dynamic.leases.terms import FREE_DECLINES, INFINITE, PeerTerms, Reservation
+from wg_dynamic.leases.terms import FREE_DECLINES, INFINITE, PeerTerms, PoolTerms, Reservation
 from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
 from wg_dynamic.server.engine import bare_reply
 from wg_dynamic.server.events import LeaseEvent
 from wg_dynamic.server.orders import RELEASE, REVOKE, Order
 from wg_dynamic.server.orders import Outcome as OrderOutcome
+from wg_dynamic.server.policy import FORMER_TIME
 
 
 async def test_a_grant_is_committed_then_added_then_answered() -> None:
@@ -700,3 +702,106 @@ async def test_an_order_about_nothing_says_so() -> None:
         outcome = await give(server, REVOKE, address=parse_address("192.0.2.7"))
     assert outcome == OrderOutcome((), stored=True)
     assert server.journal == []
+
+
+# --- other terms -----------------------------------------------------------------------------
+
+
+def pool_terms(*networks: str) -> tuple[PoolTerms, ...]:
+    return tuple(PoolTerms(Pool(parse_prefix(network))) for network in networks)
+
+
+async def test_other_terms_count_at_once_and_no_lease_is_dropped() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        pools = pool_terms("192.0.2.0/24", "198.51.100.0/24")
+        server.terms = replace(server.terms, pools=pools, lease_time=60.0)
+        await server.change_terms()
+        assert server.held() == server.in_force() == {"192.0.2.7": ALICE}
+        reply = await server.request(ALICE, "192.0.2.7")
+        assert [one.valid_time for one in reply.addresses] == [60]
+        assert ips(await server.request(BOB, "198.51.100.9")) == ["198.51.100.9"]
+
+
+async def test_a_lease_outside_the_pools_of_now_stands_and_is_not_renewed() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.terms = replace(server.terms, pools=pool_terms("198.51.100.0/24"))
+        await server.change_terms()
+        assert server.in_force() == {"192.0.2.7": ALICE}
+        (address,) = ips(await server.request(ALICE, "192.0.2.7"))
+        assert address.startswith("198.51.100.")
+        await until(lambda: server.in_force() == {address: ALICE})
+
+
+async def test_what_was_asked_before_is_decided_by_the_terms_of_then() -> None:
+    server = Server()
+    async with server.running():
+        first = server.submit(ALICE, request_for("192.0.2.7"))
+        second = server.submit(ALICE, request_for("192.0.2.7"))
+        server.terms = replace(server.terms, lease_time=60.0)
+        await server.change_terms()
+        after = await server.request(ALICE, "192.0.2.7")
+    times = []
+    for answer in (await first, await second, after):
+        assert isinstance(answer, RequestIPReply)
+        times += [one.valid_time for one in answer.addresses]
+    assert times == [LEASE_TIME, LEASE_TIME, 60]
+
+
+async def test_what_clients_are_told_and_how_many_new_addresses_they_get_is_as_said_now() -> None:
+    server = Server()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.terms = replace(server.terms, push=Push(mtu=1400), max_new_addresses=1)
+        await server.change_terms()
+        reply = await server.request(ALICE, "192.0.2.7")
+        assert reply.mtu == 1400
+        await server.release(ALICE)
+        assert ips(await server.request(ALICE, "192.0.2.8")) == ["192.0.2.7"]
+
+
+async def test_a_static_allowed_ip_in_a_new_pool_is_given_to_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server()
+    server.allowed_ips.add_peer(BOB, parse_prefix("198.51.100.9/32"))
+    async with server.running():
+        server.terms = replace(server.terms, pools=pool_terms("198.51.100.8/30"))
+        await server.change_terms()
+        assert ips(await server.request(ALICE, "198.51.100.9")) == ["198.51.100.10"]
+        assert ips(await server.request(BOB, "198.51.100.9")) == ["198.51.100.9"]
+    assert caplog.text == ""
+
+
+async def test_a_lease_for_ever_that_is_reserved_no_more_gets_an_end() -> None:
+    server = Server()
+    address = parse_address("192.0.2.7")
+    server.terms = replace(server.terms, reservations=(Reservation(ALICE, (address,), INFINITE),))
+    server.restart()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        await server.change_terms()
+        (lease,) = server.table.held()
+        assert lease.ends_at == INFINITE, "it is reserved still"
+        server.terms = replace(server.terms, reservations=())
+        await server.change_terms()
+    for kept in (*server.table.held(), *server.store.load(server.clock.moment())):
+        assert kept.ends_at == server.clock.now() + FORMER_TIME
+
+
+async def test_when_that_cannot_be_written_the_next_start_does_it() -> None:
+    server = Server()
+    address = parse_address("192.0.2.7")
+    server.terms = replace(server.terms, reservations=(Reservation(ALICE, (address,), INFINITE),))
+    server.restart()
+    async with server.running():
+        await server.request(ALICE, "192.0.2.7")
+        server.store.fails = True
+        server.terms = replace(server.terms, reservations=())
+        await server.change_terms()
+        (lease,) = server.table.held()
+        assert lease.ends_at == INFINITE
+        server.store.fails = False

@@ -126,3 +126,13 @@ def test_a_shorter_prefix_that_covers_the_pool_fences_nothing() -> None:
 def test_what_is_leased_is_no_fence() -> None:
     table = a_peer_table(a_peer(ALICE, leased=("192.0.2.7/32",)), a_peer(BOB))
     assert is_open(table, "192.0.2.7", BOB)
+
+
+def test_other_pools_have_other_fences() -> None:
+    table = PeerTable([Pool(parse_prefix("192.0.2.0/24"))])
+    infos = [a_peer(ALICE, "10.9.0.7/32", "192.0.2.7/32")]
+    table.update(infos)
+    table.change_pools([Pool(parse_prefix("10.9.0.0/24"))])
+    table.update(infos)
+    assert [str(prefix) for prefix, _ in table.fences()] == ["10.9.0.7/32"]
+    assert not table.is_open(parse_address("10.9.0.7"), BOB)

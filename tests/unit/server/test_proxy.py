@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.patience import a_while
 from wg_dynamic.address import parse_prefix
-from wg_dynamic.leases.terms import LeaseTerms
+from wg_dynamic.leases.terms import LeaseTerms, Reservation
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     MAX_CHANGES,
@@ -18,7 +18,9 @@ from wg_dynamic.privsep.requests import (
     ChangeAllowedIPs,
     Changed,
     Failed,
+    NewTerms,
     NextPeers,
+    NextTerms,
     PeerInfo,
     Peers,
     ReadPeers,
@@ -26,6 +28,7 @@ from wg_dynamic.privsep.requests import (
     Refusal,
     ServerStart,
     Stop,
+    TermsPart,
 )
 from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 
@@ -240,4 +243,72 @@ async def test_a_reading_that_fails_is_told_and_the_next_one_begins_anew(ends: E
         await a_while()
         ends.helper.send(Peers((), last=True))
     assert again.result() == []
+    proxy.close()
+
+
+# --- new terms -------------------------------------------------------------------------------
+
+
+def of(*keys: bytes) -> TermsPart:
+    reservations = tuple(Reservation(key, (bytes([10, 0, 0, key[0]]),)) for key in keys)
+    return TermsPart((), reservations, last=False)
+
+
+LAST = TermsPart((), (), last=True)
+
+
+async def test_new_terms_are_read_part_by_part(ends: Ends) -> None:
+    proxy = HelperProxy(ends.ours)
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(proxy.new_terms())
+        await a_while()
+        assert ends.asked() is None, "there is nothing to ask for yet"
+        ends.helper.send(NewTerms(1, LeaseTerms(()), (b"four",)))
+        for part in (of(ALICE), of(BOB), LAST):
+            await a_while()
+            assert ends.asked() == NextTerms()
+            ends.helper.send(part)
+    new = reading.result()
+    assert (new.number, new.own) == (1, (b"four",))
+    assert [one.public_key for one in new.terms.reservations] == [ALICE, BOB]
+    async with asyncio.TaskGroup() as group:
+        again = group.create_task(proxy.new_terms())
+        await a_while()
+        assert ends.asked() is None, "they are told once"
+        again.cancel()
+    proxy.close()
+
+
+async def test_newer_terms_take_the_place_of_those_that_are_being_read(ends: Ends) -> None:
+    proxy = HelperProxy(ends.ours)
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(proxy.new_terms())
+        ends.helper.send(NewTerms(1, LeaseTerms(()), ()))
+        await a_while()
+        ends.helper.send(of(ALICE))
+        await a_while()
+        ends.helper.send(NewTerms(2, LeaseTerms((), lease_time=60), ()))
+        for part in (of(BOB), LAST):
+            await a_while()
+            ends.helper.send(part)
+    new = reading.result()
+    assert (new.number, new.terms.lease_time) == (2, 60)
+    assert [one.public_key for one in new.terms.reservations] == [BOB]
+    proxy.close()
+
+
+async def test_terms_that_came_after_the_last_part_are_read_next(ends: Ends) -> None:
+    proxy = HelperProxy(ends.ours)
+    for number in (1, 2):
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(proxy.new_terms())
+            if number == 1:
+                ends.helper.send(NewTerms(1, LeaseTerms(()), ()))
+                await a_while()
+                ends.helper.send(LAST)
+                ends.helper.send(NewTerms(2, LeaseTerms(()), ()))
+            else:
+                await a_while()
+                ends.helper.send(LAST)
+        assert reading.result().number == number
     proxy.close()
