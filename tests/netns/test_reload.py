@@ -141,7 +141,8 @@ def test_a_lease_of_a_pool_that_is_gone_stands_until_it_ends_and_is_not_renewed(
     assert other["ip4"].startswith("10.45.0."), "what is no pool is given to nobody"
     second = ask_anew(hub.laptop, first)["ip4"]
     assert second.startswith("10.45.0.")
-    assert hub.server.leased(hub.laptop) == {f"{second}/32"}
+    only = {f"{second}/32"}
+    wait_until(lambda: hub.server.leased(hub.laptop) == only, what="the end of the first lease")
     wait_until(lambda: hub.routes() == {"10.45.0.0/24"}, timeout=20.0, what="the end of a route")
     hub.server.stop()
 
