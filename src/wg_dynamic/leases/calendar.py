@@ -37,6 +37,16 @@ class Calendar:
     def add(self, address: bytes, at: float, live: int) -> None:
         """Put an address on; `live` is how many there are now, this one included."""
         self._add(address, at)
+        self._bound(live)
+
+    def move(self, address: bytes, before: float, at: float, live: int) -> None:
+        """Put an address on that was on `before`: in its old bucket it need not be added again."""
+        bucket = int(at // SPAN)
+        if bucket <= self._horizon or bucket != int(before // SPAN):
+            self._add(address, at)
+            self._bound(live)
+
+    def _bound(self, live: int) -> None:
         if self._size > 2 * live + STALE_ENTRIES:
             self._make_anew()
 

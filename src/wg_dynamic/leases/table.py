@@ -215,8 +215,9 @@ class LeaseTable:
 
     def put(self, lease: Lease) -> None:
         """Set what stands at the lease's address."""
-        self._journal.append((lease.address, self.get(lease.address)))
-        self._set(lease)
+        old = self.get(lease.address)
+        self._journal.append((lease.address, old))
+        self._set(lease, old)
 
     def forget(self, address: bytes) -> None:
         """Make the address free; nothing happens when it is."""
@@ -252,20 +253,24 @@ class LeaseTable:
         """Undo everything since `begin`."""
         for address, old in reversed(self._journal):
             if old is not None:
-                self._set(old)
+                self._set(old, self.get(address))
             else:
                 self._remove(unpack_lease(address, self._rows[address]))
         self._journal = []
 
-    def _set(self, lease: Lease) -> None:
-        address, old = lease.address, self.get(lease.address)
+    def _set(self, lease: Lease, old: Lease | None) -> None:
+        address = lease.address
+        self._rows[address] = pack_lease(lease)
+        held = old is not None and not old.ended and not lease.ended
+        if old is not None and held and old.public_key == lease.public_key:
+            self._move(lease, old)  # renewed, as nearly everything is
+            return
         if old is not None:
             self._uncount(old)
         if old is None or old.public_key != lease.public_key:
             if old is not None:
                 self._unlink(old)
             self._link(lease)
-        self._rows[address] = pack_lease(lease)
         if old is None:
             for allocator in self.allocators:
                 allocator.took(address)
@@ -274,6 +279,15 @@ class LeaseTable:
         if calendar is not None and changed and not isinf(lease.ends_at):
             live = self._remembered[len(address)] if lease.ended else self._held
             calendar.add(address, lease.ends_at, live)
+
+    def _move(self, lease: Lease, old: Lease) -> None:
+        """A lease that is held has another end."""
+        if old.ends_at == lease.ends_at or isinf(lease.ends_at):
+            return
+        if isinf(old.ends_at):
+            self._ends.add(lease.address, lease.ends_at, self._held)
+        else:
+            self._ends.move(lease.address, old.ends_at, lease.ends_at, self._held)
 
     def _remove(self, lease: Lease) -> None:
         self._uncount(lease)

@@ -21,6 +21,8 @@ from wg_dynamic.leases.terms import (
 from wg_dynamic.protocol.errors import ErrorCode
 from wg_dynamic.record import dataclass, replace
 
+USUAL = 2
+"""Wishes of a usual request: an address of each family."""
 MEMORIES_PER_ADDRESS = 8
 """Ended leases that are remembered of a peer, for each one of a family that it may hold."""
 
@@ -53,6 +55,7 @@ class Rules:
         self._hub = frozenset(hub)
         self._reservations = {one.public_key: one for one in terms.reservations}
         self._reserved_for = terms.reserved_for()
+        self._ranges = [_range(one) for one in terms.pools]
 
     @property
     def pools(self) -> list[Pool]:
@@ -72,6 +75,19 @@ class Rules:
         """What the pools do not lease; what is reserved is nobody's by chance."""
         ranges = [excluded for one in self.terms.pools for excluded in one.excluded]
         return [*self._hub, *ranges, *self._reserved_for]
+
+    def has_reservation(self, public_key: bytes) -> bool:
+        """Whether anything is reserved for a peer."""
+        return public_key in self._reservations
+
+    def choose(self, table: LeaseTable, size: int, public_key: bytes, now: float) -> bytes | None:
+        """An address of that many bytes for a newcomer; None when there is none."""
+        return table.choose(
+            now,
+            ipv4=size == IPV4_SIZE,
+            usable=lambda address: self.is_usable(address, public_key),
+            random_below=self.random_below,
+        )
 
     def reserved(self, public_key: bytes, size: int) -> list[bytes]:
         """The addresses of that many bytes that are reserved for a peer, in the file's order."""
@@ -144,7 +160,17 @@ class Rules:
         return self.terms.lease_time
 
     def _pool_of(self, address: bytes) -> PoolTerms | None:
-        return next((one for one in self.terms.pools if one.pool.covers(address)), None)
+        for size, first, last, pool in self._ranges:
+            if size == len(address) and first <= address <= last:
+                return pool
+        return None
+
+
+def _range(pool: PoolTerms) -> tuple[int, bytes, bytes, PoolTerms]:
+    """A pool's size of address, first and last address: bytes of one length compare as numbers."""
+    packed, length = pool.pool.network
+    last = int.from_bytes(packed, "big") | (1 << len(packed) * 8 - length) - 1
+    return len(packed), packed, last.to_bytes(len(packed), "big"), pool
 
 
 def _network(address: bytes, pool: PoolTerms) -> Prefix:
@@ -188,7 +214,58 @@ def decide(table: LeaseTable, asked: Asked, rules: Rules, now: float) -> Outcome
 
     `now` is in CLOCK_BOOTTIME seconds.
     """
-    return _Decision(table, asked, rules, now).outcome()
+    usual = _usual(table, asked, rules, now)
+    return _Decision(table, asked, rules, now).outcome() if usual is None else usual
+
+
+def _usual(table: LeaseTable, asked: Asked, rules: Rules, now: float) -> Outcome | None:
+    """What nearly all requests are, decided the short way; None for all others.
+
+    A peer that has nothing, nor had of late, wants an address of each family; or it wants to keep
+    all that it has. The outcome is as `_Decision` has it.
+    """
+    wishes = asked.wishes
+    if len(wishes) != USUAL or len(wishes[0]) == len(wishes[1]):
+        return None
+    if rules.has_reservation(asked.public_key):
+        return None
+    had = table.of_peer(asked.public_key)
+    if had:
+        return _all_kept(table, asked, rules, now, had)
+    if any(wishes[0]) or any(wishes[1]) or asked.new_left < USUAL:
+        return None
+    ipv4 = rules.choose(table, IPV4_SIZE, asked.public_key, now)
+    ipv6 = rules.choose(table, IPV6_SIZE, asked.public_key, now)
+    if ipv4 is None or ipv6 is None:
+        return None
+    return Outcome(_granted(table, asked, rules, (ipv4, ipv6), now), new=USUAL)
+
+
+def _all_kept(
+    table: LeaseTable, asked: Asked, rules: Rules, now: float, had: Sequence[Lease]
+) -> Outcome | None:
+    """A peer that names all that it has, and may keep it; else None."""
+    wishes = asked.wishes
+    if len(had) != USUAL or any(one.ended or one.address not in wishes for one in had):
+        return None
+    if not all(rules.may_have(table, wish, asked.public_key, now) for wish in wishes):
+        return None
+    return Outcome(_granted(table, asked, rules, sorted(wishes, key=len), now))
+
+
+def _granted(
+    table: LeaseTable, asked: Asked, rules: Rules, addresses: Iterable[bytes], now: float
+) -> tuple[Lease, ...]:
+    """Leases of these addresses, put into the table."""
+    leases = []
+    for address in addresses:
+        time = rules.lease_time(
+            address, asked.public_key, asked.lease_time, finite=asked.version == 1
+        )
+        lease = Lease(asked.public_key, address, time, now + time)
+        table.put(lease)
+        leases.append(lease)
+    return tuple(leases)
 
 
 class _Decision:
@@ -293,19 +370,12 @@ class _Decision:
         if not self._may_get_new():
             self._code = ErrorCode.RATE_LIMITED
             return None
-        address = None if size in self._exhausted else self._search(size)
+        searched = size in self._exhausted
+        address = None if searched else self._rules.choose(self._table, size, self._key, self._now)
         if address is None:
             self._exhausted.add(size)
             self._code = ErrorCode.EXHAUSTED
         return address
-
-    def _search(self, size: int) -> bytes | None:
-        return self._table.choose(
-            self._now,
-            ipv4=size == IPV4_SIZE,
-            usable=lambda address: self._rules.is_usable(address, self._key),
-            random_below=self._rules.random_below,
-        )
 
     def _own(self, address: bytes) -> Lease | None:
         """What stands there, if the peer holds it or had it."""
@@ -325,11 +395,7 @@ class _Decision:
         reserved = self._rules.reserved(self._key, len(address))
         if self._own(address) is None and address not in reserved:
             self._new += 1
-        time = self._rules.lease_time(
-            address, self._key, self._asked.lease_time, finite=self._asked.version == 1
-        )
-        lease = Lease(self._key, address, time, self._now + time)
-        self._table.put(lease)
+        (lease,) = _granted(self._table, self._asked, self._rules, [address], self._now)
         self._granted[address] = lease
 
     def _give_up(self, size: int, room: int) -> None:

@@ -59,12 +59,16 @@ _NO_FILE = (-1, -1)
 
 _PUT = """
 INSERT INTO leases (address, public_key, lease_time, ends_at, boot, ended, declined)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+VALUES {rows}
 ON CONFLICT (address) DO UPDATE SET public_key = excluded.public_key,
     lease_time = excluded.lease_time, ends_at = excluded.ends_at, boot = excluded.boot,
     ended = excluded.ended, declined = excluded.declined
 WHERE leases.ended = 1 OR leases.public_key = excluded.public_key
 """
+_ROW = "(?, ?, ?, ?, ?, ?, ?)"
+_PUT_ROWS = tuple((count, _PUT.format(rows=", ".join([_ROW] * count))) for count in (64, 8, 1))
+"""How many rows, and the statement: SQLite works through all of one statement without Python's
+lock, which it would have to wait for after each row else."""
 _FORGET = "DELETE FROM leases WHERE address = ? AND ended = 1"
 _PUT_BOOT = """
 INSERT INTO boots (boot_id, now, wall) VALUES (?, ?, ?)
@@ -135,25 +139,35 @@ class SqliteStore:
             (boot,) = self._db.execute(
                 _PUT_BOOT, (moment.boot_id, moment.now, moment.wall)
             ).fetchone()
-            done = self._db.executemany(
-                _PUT,
-                [
-                    (
-                        lease.address,
-                        lease.public_key,
-                        lease.lease_time,
-                        lease.ends_at,
-                        boot,
-                        int(lease.ended),
-                        int(lease.declined),
-                    )
-                    for lease in leases
-                ],
-            ).rowcount
+            done = self._put(leases, boot)
             if done != len(leases):
                 msg = f"{len(leases) - done} of {len(leases)} addresses are held by another peer"
                 raise StoreConflictError(msg)
-            self._db.executemany(_FORGET, [(address,) for address in forgotten])
+            if forgotten:
+                self._db.executemany(_FORGET, [(address,) for address in forgotten])
+
+    def _put(self, leases: Sequence[Lease], boot: int) -> int:
+        """How many rows could be written; the others are held by another peer."""
+        done = at = 0
+        for count, statement in _PUT_ROWS:
+            while len(leases) - at >= count:
+                rows = leases[at : at + count]
+                at += count
+                values = [
+                    value
+                    for one in rows
+                    for value in (
+                        one.address,
+                        one.public_key,
+                        one.lease_time,
+                        one.ends_at,
+                        boot,
+                        int(one.ended),
+                        int(one.declined),
+                    )
+                ]
+                done += self._db.execute(statement, values).rowcount
+        return done
 
     def check(self) -> list[str]:
         """What is wrong with the file, by SQLite's own check; [] when nothing is."""
