@@ -30,6 +30,20 @@ def test_a_file_that_is_there_passes_its_mode_on(tmp_path: Path) -> None:
     assert mode_of(path) == 0o640
 
 
+def test_a_file_that_is_there_passes_its_owner_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    status = path.stat()
+    given: list[tuple[int, int]] = []
+    other = os.stat_result([*status[:4], status.st_uid + 1, *status[5:]])
+    monkeypatch.setattr(os, "fstat", lambda _: other)
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
+    replace_file(path, b"new", 0o600)
+    assert given == [(status.st_uid, status.st_gid)]
+
+
 def test_a_symbolic_link_stays(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     real = tmp_path / "elsewhere" / "real"

@@ -70,6 +70,15 @@ def test_the_standard_library_and_our_own_modules_may_be_imported() -> None:
     assert list(about_imports("x.py", content)) == []
 
 
+def test_one_module_may_import_one_thing_more() -> None:
+    drawing = "src/wg_dynamic/cli/command/qr_child.py"
+    assert list(about_imports(drawing, "import segno\n")) == []
+    (found,) = about_imports(drawing, "import segno, qrcode\n")
+    assert "imports qrcode" in found
+    (found,) = about_imports("src/wg_dynamic/cli/command/peer.py", "import segno\n")
+    assert "imports segno" in found
+
+
 def test_a_wheel_that_requires_something_is_found() -> None:
     metadata = "Metadata-Version: 2.4\nName: x\nRequires-Dist: six>=1\n\nRequires-Dist: in the text"
     assert list(about_metadata(metadata)) == ["the wheel requires six>=1, expected nothing"]

@@ -165,8 +165,6 @@ def _plain(value: Value) -> object:
 
 def _written(value: Value) -> str:
     """The value as TOML. Raises ValueError for text that is not printable."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):

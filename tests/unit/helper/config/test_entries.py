@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config import entries
 from wg_dynamic.helper.config.entries import (
     Entry,
     Value,
@@ -87,6 +88,12 @@ def test_the_first_entry_begins_a_line(text: str) -> None:
 def test_text_that_cannot_be_printed_is_not_written() -> None:
     with pytest.raises(ValueError, match="expected one line"):
         with_entry("", SOURCE, "peer", {"name": "a\nb"}, "")
+
+
+def test_what_would_come_to_mean_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "_written", lambda _: "7")
+    with pytest.raises(UsageError, match="edit it by hand"):
+        with_entry(TEXT, SOURCE, "peer", {"name": "new"}, "")
 
 
 def test_what_was_added_is_removed_without_a_trace() -> None:
