@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import (
+    AdminListener,
     Applied,
     ApplyLease,
     Change,
@@ -21,6 +22,7 @@ from wg_dynamic.privsep.requests import (
     Failed,
     PeerInfo,
     Peers,
+    ReadAdmin,
     ReadPeers,
     ReadTerms,
     Refusal,
@@ -121,6 +123,8 @@ class ProcessHelper:
         self.allowed_ips = FakeAllowedIPs()
         self.connect: Callable[[], socket.socket | str] = lambda: "there is no route"
         """Gives the socket for a Connect, or the reason why there is none."""
+        self.admin: socket.socket | None = None
+        """The listening administration socket, if there is to be one."""
         self.received: list[object] = []
         """Every message of the network process."""
         self.news = threading.Condition()
@@ -181,6 +185,8 @@ class ProcessHelper:
         match message:
             case ReadPeers():
                 self.channel.send(Peers(tuple(self.allowed_ips.read()), last=True))
+            case ReadAdmin():
+                self.channel.send(AdminListener(), self.admin)
             case ReadTerms():
                 self.channel.send(TermsPart((), (), last=True))
             case ChangeAllowedIPs():

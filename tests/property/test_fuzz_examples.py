@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fuzz.examples import format_example, read_examples, write_examples
 from fuzz.target import CORPUS, FOUND, NAMES, examples, load
 from tools.repository import ROOT
+from wg_dynamic.admin.protocol import AdminError
 from wg_dynamic.errors import UsageError
 from wg_dynamic.netlink.errors import MalformedMessageError
 from wg_dynamic.privsep.codec import ChannelError
@@ -80,6 +81,7 @@ def test_examples_are_of_targets_that_exist() -> None:
 @pytest.mark.parametrize(
     ("name", "documented"),
     [
+        ("admin", AdminError),
         ("config", UsageError),
         ("genetlink", MalformedMessageError),
         ("privsep", ChannelError),

@@ -126,6 +126,9 @@ class TableAgainstADict(RuleBasedStateMachine):
         held = {one.address: one for one in self.model.values() if not one.ended}
         assert len(self.table) == len(held)
         assert {one.address: one for one in self.table.held()} == held
+        for place, pool in enumerate(POOLS):
+            assert self.table.held_in[place] == sum(pool.covers(address) for address in held)
+        assert sorted(self.table.addresses()) == sorted(self.model)
         ends = [one.ends_at for one in held.values() if one.ends_at < inf]
         assert self.table.next_end() == min(ends, default=None)
         for address in LEASED + OTHERS:

@@ -178,6 +178,7 @@ def _settings(arguments: argparse.Namespace) -> ServerSettings:
         names=config.names,
         database=database.absolute(),
         user=arguments.user or config.user,
+        admin_group=config.admin_group,
         adopt=arguments.adopt,
     )
 

@@ -1,12 +1,21 @@
 """The server's network process. Started by the helper only: arguments are its business."""
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
 from wg_dynamic.cli.network import run_network_process
 from wg_dynamic.privsep.channel import Channel
-from wg_dynamic.privsep.requests import SERVER_REPLIES, SERVER_REQUESTS, ServerStart
+from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.requests import (
+    SERVER_REPLIES,
+    SERVER_REQUESTS,
+    AdminListener,
+    ReadAdmin,
+    ServerStart,
+    Stop,
+)
 from wg_dynamic.privsep.sandbox import RANDOM, SERVER, Sandbox
 from wg_dynamic.privsep.terms import read_terms
 from wg_dynamic.record import replace
@@ -16,9 +25,10 @@ from wg_dynamic.store.sqlite import SqliteStore
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import raise_file_limit
 
-OTHER_FILES = 128
-"""Descriptors that are no connections that count: database, channel, log, the loop's own, and what
-is on its way in or out (server/listener.py, ACCEPTED_AT_ONCE, for a few turns of the loop)."""
+OTHER_FILES = 160
+"""Descriptors that are no connections that count: database, channel, log, the loop's own, those of
+administrators (server/admin.py, MAX_CONNECTIONS), and what is on its way in or out
+(server/listener.py, ACCEPTED_AT_ONCE, for a few turns of the loop)."""
 
 
 def confine(sandbox: Sandbox, database: Path) -> None:
@@ -39,11 +49,24 @@ def _work(channel: Channel, sandbox: Sandbox) -> None:
         msg = "the helper sent no listening socket"
         raise RuntimeError(msg)
     start = replace(start, terms=read_terms(channel, start.terms))
+    admin = _admin_listener(channel)
     room = raise_file_limit() - OTHER_FILES
     clock = SystemClock()
     clock.boot_id()  # read, while files can be
     confine(sandbox, Path(start.database))
-    asyncio.run(serve(start, listener, channel, SqliteStore, clock, room=room))
+    asyncio.run(serve(start, listener, channel, SqliteStore, clock, room=room, admin=admin))
+
+
+def _admin_listener(channel: Channel) -> socket.socket | None:
+    """The administration socket. Raises EOFError, ChannelError."""
+    channel.send(ReadAdmin())
+    message, attached = channel.wait_for(object)
+    if isinstance(message, Stop):
+        raise EOFError
+    if not isinstance(message, AdminListener):
+        msg = f"{type(message).__name__} instead of the administration socket"
+        raise ChannelError(msg)
+    return attached
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from wg_dynamic.address import SERVER_ADDRESS, format_address
 from wg_dynamic.errors import ConfigError, UsageError, WgDynamicError
 from wg_dynamic.helper import pools as pool_rules
+from wg_dynamic.helper.admin_socket import AdminSocket, admin_group
 from wg_dynamic.helper.allowed_ips import AllowedIPs
 from wg_dynamic.helper.config.changes import changes
 from wg_dynamic.helper.pool_routes import PoolRoutes
@@ -45,6 +46,7 @@ from wg_dynamic.privsep.requests import (
     PEER_COST,
     SERVER_REPLIES,
     SERVER_REQUESTS,
+    AdminListener,
     ChangeAllowedIPs,
     Changed,
     Failed,
@@ -53,6 +55,7 @@ from wg_dynamic.privsep.requests import (
     NextTerms,
     PeerInfo,
     Peers,
+    ReadAdmin,
     ReadPeers,
     ReadTerms,
     ServerStart,
@@ -65,7 +68,7 @@ from wg_dynamic.system.background import Verdict
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.log import logger
 from wg_dynamic.system.notify import notify
-from wg_dynamic.system.runtime import RuntimeDirectory
+from wg_dynamic.system.runtime import RuntimeDirectory, admin_path
 from wg_dynamic.wireguard.control import WireGuardControl, WireGuardError
 from wg_dynamic.wireguard.key import peer_label
 
@@ -99,6 +102,8 @@ class ServerSettings:
     names: tuple[str, ...] = ()
     """Of the reservations, for people."""
     user: str | None = None
+    admin_group: str | None = None
+    """Whose members may use the administration socket; None: the default one, if there is one."""
     adopt: bool = False
     """Whether allowed IPs inside the pools become leases, at this start."""
 
@@ -151,6 +156,7 @@ class ServerHelper:
         )
         self._routes = PoolRoutes(opened.link, interfaces, self._ledger, opened.pools)
         self._listener: socket.socket | None = None
+        self._admin: AdminSocket | None = None
         self._repaired = False
         self._parts: Iterator[Peers] = iter(())
         """What is left of the answer to ReadPeers."""
@@ -164,6 +170,8 @@ class ServerHelper:
 
         Raises ConfigError, NetlinkError, WireGuardError, LedgerError.
         """
+        group = admin_group(self.settings.admin_group)
+        self._admin = AdminSocket(admin_path(self._link.ifindex, self.runtime.root), group)
         self._listener = open_listener(self._link)
         self._routes.begin()
         _tell_ours(self._link, self._allowed_ips.begin(adopt=self.settings.adopt))
@@ -222,6 +230,8 @@ class ServerHelper:
             channel.send(next(self._terms_parts, TermsPart((), (), last=True)))
         elif isinstance(message, TermsTaken):
             self._number_taken = max(self._number_taken, min(message.number, self._number_sent))
+        elif isinstance(message, ReadAdmin):
+            channel.send(AdminListener(), None if self._admin is None else self._admin.listener)
         elif isinstance(message, ChangeAllowedIPs):
             channel.send(Changed(tuple(self._allowed_ips.change(message.changes))))
 
@@ -331,8 +341,9 @@ class ServerHelper:
 
     def close(self, *, gone: bool) -> None:
         """Take back the routes; leased allowed IPs stay, as do the leases."""
-        if self._listener is not None:
-            self._listener.close()
+        for one in (self._listener, self._admin):
+            if one is not None:
+                one.close()
         if gone:
             _LOG.warning("%s is gone", self._link.name)
             self._ledger.remove(*self._ledger.entries(ROUTE), *self._ledger.entries(ALLOWED_IP))
@@ -402,6 +413,7 @@ def _refuse_what_stays(old: ServerSettings, new: ServerSettings) -> None:
         for what, there, wanted in (
             ("database", str(old.database), str(new.database)),
             ("user", old.user, new.user),
+            ("admin_group", old.admin_group, new.admin_group),
         )
         if there != wanted
     ]

@@ -1,5 +1,7 @@
 """A pool: a network whose addresses are leased, less those that never are."""
 
+from collections.abc import Iterable
+
 from wg_dynamic.address import Prefix, is_link_local, parse_prefix
 from wg_dynamic.record import dataclass
 
@@ -55,6 +57,27 @@ class Pool:
     def covers(self, address: bytes) -> bool:
         """Whether the address is in the network, be it one that is never leased."""
         return self.network.covers(Prefix(address, len(address) * 8))
+
+
+class PoolIndex:
+    """Which of some pools an address is in, at a cost that does not grow with their number."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self._places: dict[tuple[int, int], dict[int, int]] = {}
+        """(bytes of an address, bits of a host) -> number of the network -> place of the pool."""
+        for place, pool in enumerate(pools):
+            network = pool.network
+            bits = len(network.packed) * 8 - network.length
+            number = int.from_bytes(network.packed, "big") >> bits
+            self._places.setdefault((len(network.packed), bits), {}).setdefault(number, place)
+
+    def find(self, address: bytes) -> int | None:
+        """The place of the pool whose network has the address, leased from there or not."""
+        number = int.from_bytes(address, "big")
+        for (size, bits), places in self._places.items():
+            if size == len(address) and number >> bits in places:
+                return places[number >> bits]
+        return None
 
 
 def parse_pool(text: str) -> Pool:

@@ -16,7 +16,7 @@ from wg_dynamic.address import IPV4_SIZE, IPV6_SIZE
 from wg_dynamic.leases.allocator import Allocator
 from wg_dynamic.leases.calendar import Calendar
 from wg_dynamic.leases.lease import Lease, pack_lease, row_ends_at, row_is_held, unpack_lease
-from wg_dynamic.leases.pool import Pool
+from wg_dynamic.leases.pool import Pool, PoolIndex
 from wg_dynamic.leases.space import Space
 from wg_dynamic.leases.terms import AddressRange
 
@@ -42,6 +42,12 @@ class LeaseTable:
             grace_time: seconds for which an address that ended is given to nobody else.
         """
         self._rows: dict[bytes, bytes] = {}
+        self._pools: tuple[Pool, ...] = ()
+        self._index = PoolIndex(())
+        self.held_in: list[int] = []
+        """Of each pool, the leases in its network that have not ended."""
+        pools = tuple(pools)
+        self._count_pools(pools)
         spaces = _spaces(pools, excluded)
         self.allocators = [Allocator(space, self._rows.keys()) for space in spaces]
         self._grace_time = grace_time
@@ -69,14 +75,27 @@ class LeaseTable:
         Leases and memories stay, those outside the pools too. The addresses are counted anew for
         a pool that changed, which looks at every lease: about a second for a million of them.
         """
+        pools = tuple(pools)
         there = list(self.allocators)
         self.allocators = []
         for space in _spaces(pools, excluded):
             same = next((one for one in there if one.space == space), None)
             self.allocators.append(same or Allocator(space, self._rows.keys()))
         self._grace_time = grace_time
+        self._count_pools(pools)
         if self.allocators != there:
             self._recount_memories()
+
+    def _count_pools(self, pools: tuple[Pool, ...]) -> None:
+        """Count what is held in these pools, if they are others than before."""
+        if pools == self._pools:
+            return
+        self._pools = pools
+        self._index = PoolIndex(pools)
+        self.held_in = [0] * len(pools)
+        for address, row in self._rows.items():
+            if row_is_held(row):
+                self._count_in_pool(address, 1)
 
     def _recount_memories(self) -> None:
         """Which memories a newcomer may get, where the pools have changed."""
@@ -122,6 +141,15 @@ class LeaseTable:
     def all(self) -> Iterable[Lease]:
         """Every lease and memory."""
         return (unpack_lease(address, row) for address, row in self._rows.items())
+
+    @property
+    def remembered(self) -> int:
+        """How many addresses of the pools are a memory, or in quarantine."""
+        return sum(self._remembered.values())
+
+    def addresses(self) -> list[bytes]:
+        """Every address at which a lease or memory stands; the list does not change any more."""
+        return list(self._rows)
 
     def is_vacant(self, address: bytes, public_key: bytes) -> bool:
         """Whether no other peer holds the address, whatever the pools say."""
@@ -208,6 +236,8 @@ class LeaseTable:
             self._rows[address] = pack_lease(lease)
             self._link(lease)
             calendar = self._count(lease)
+            if not lease.ended:
+                self._count_in_pool(address, 1)
             if calendar is not None and not isinf(lease.ends_at):
                 calendar.add(address, lease.ends_at, len(self._rows))
         for allocator in self.allocators:
@@ -271,6 +301,9 @@ class LeaseTable:
             if old is not None:
                 self._unlink(old)
             self._link(lease)
+        change = int(not lease.ended) - int(old is not None and not old.ended)
+        if change:
+            self._count_in_pool(address, change)
         if old is None:
             for allocator in self.allocators:
                 allocator.took(address)
@@ -291,6 +324,8 @@ class LeaseTable:
 
     def _remove(self, lease: Lease) -> None:
         self._uncount(lease)
+        if not lease.ended:
+            self._count_in_pool(lease.address, -1)
         self._unlink(lease)
         del self._rows[lease.address]
         for allocator in self.allocators:
@@ -311,6 +346,11 @@ class LeaseTable:
             self._held -= 1
         elif self._is_ours(lease.address):
             self._remembered[len(lease.address)] -= 1
+
+    def _count_in_pool(self, address: bytes, change: int) -> None:
+        place = self._index.find(address)
+        if place is not None:
+            self.held_in[place] += change
 
     def _link(self, lease: Lease) -> None:
         short = _short(lease.public_key)

@@ -132,6 +132,11 @@ class TermsTaken:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAdmin:
+    """Where do administrators ask? Answer: AdminListener."""
+
+
 # --- server: helper -> network process ---------------------------------------------------------
 
 
@@ -277,6 +282,11 @@ class TermsPart:
         for peer in self.peers:
             _check(len(peer.public_key) == KEY_SIZE, "public key is not 32 bytes")
             _check_push(peer.push)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminListener:
+    """The answer to ReadAdmin: attached is the listening administration socket, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,9 +611,10 @@ SERVER_REQUESTS = (
     Fatal,
     NextTerms,
     TermsTaken,
+    ReadAdmin,
 )
 """Server's network process -> helper."""
-SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop, NewTerms)
+SERVER_REPLIES = (ServerStart, TermsPart, Peers, Changed, Failed, Stop, NewTerms, AdminListener)
 """Helper -> server's network process."""
 CHECK_REQUESTS = (CheckStore,)
 """Command -> process that checks a database."""

@@ -13,6 +13,9 @@ from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.leases.terms import LeaseTerms
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import NewTerms, PeerInfo, Ready, ServerStart, TermsTaken
+from wg_dynamic.server.admin import AdminServer
+from wg_dynamic.server.admin_answers import Answers
+from wg_dynamic.server.admin_history import Troubles
 from wg_dynamic.server.adopt import adopt
 from wg_dynamic.server.engine import Engine, NewRules
 from wg_dynamic.server.identity import PeerTable
@@ -21,7 +24,7 @@ from wg_dynamic.server.policy import Rules
 from wg_dynamic.server.proxy import HelperGoneError, HelperProxy, NotReadError
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.system.clock import Clock
-from wg_dynamic.system.log import logger
+from wg_dynamic.system.log import logger, watch
 
 _LOG = logger(__name__)
 
@@ -152,8 +155,11 @@ async def serve(
     clock: Clock,
     *,
     room: int = MAX_CONNECTIONS,
+    admin: socket.socket | None = None,
 ) -> None:
     """Serve until the helper says Stop, `room` connections at a time at the most.
+
+    Administrators are served on `admin`, which listens.
 
     Raises:
         StoreError: the database cannot be opened.
@@ -179,7 +185,10 @@ async def serve(
         helper.tell(Ready())
         reloader = Reloader(helper, reader, engine, lambda new: _rules(new.terms, peers, new.own))
         try:
-            await _until_stopped(helper, engine, reader, reloader)
+            with _administration(start, engine, peers, clock) as administration:
+                administration.served = lambda: len(shared.connections)
+                serve_admin = partial(administration.run, admin)
+                await _until_stopped(helper, engine.run, reader.run, reloader.run, serve_admin)
         finally:
             server.close()
             for connection in list(shared.connections):
@@ -210,9 +219,28 @@ def _load(store: LeaseStore, rules: Rules, table: LeaseTable, moment: Moment) ->
             store.commit(changed, moment)
 
 
-async def _until_stopped(
-    helper: HelperProxy, engine: Engine, reader: PeerReader, reloader: Reloader
-) -> None:
+@contextlib.contextmanager
+def _administration(
+    start: ServerStart, engine: Engine, peers: PeerTable, clock: Clock
+) -> Iterator[AdminServer]:
+    """What administrators ask, and what they are told of: the warnings from now on."""
+    troubles = Troubles(clock)
+    interface, database = start.interface, start.database
+    answers = Answers(engine, peers, clock, interface=interface, database=database)
+    watch(troubles.add)
+    try:
+        yield AdminServer(engine, answers, clock, interface, troubles)
+    finally:
+        watch(None)
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _until_stopped(helper: HelperProxy, *works: Callable[[], Awaitable[None]]) -> None:
+    """Do all of it until the helper says Stop. Raises HelperGoneError."""
+
     async def wait() -> None:
         await helper.stopped
         raise _StoppedError
@@ -220,10 +248,8 @@ async def _until_stopped(
     gone: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(engine.run())
-            group.create_task(reader.run())
-            group.create_task(reloader.run())
-            group.create_task(wait())
+            for work in (*works, wait):
+                group.create_task(_run(work))
     except* _StoppedError:
         pass
     except* HelperGoneError as group:

@@ -132,6 +132,21 @@ class Engine:
         """The database was removed under us: it is written anew, from the table."""
         self._reconciler = Reconciler(table, helper, peers, clock)
 
+    @property
+    def rules(self) -> Rules:
+        """What it leases by now."""
+        return self._rules
+
+    @property
+    def table(self) -> LeaseTable:
+        """All leases: to be read, between two turns of the event loop."""
+        return self._table
+
+    @property
+    def store_works(self) -> bool:
+        """Whether the last commit went well."""
+        return not self._store_failed
+
     def submit(self, job: Job) -> None:
         """Queue a request; its `done` is called with the reply."""
         self._waiting.append(job)

@@ -54,6 +54,11 @@ class PeerTable:
         """The public key behind a full source address; None when it is nobody's."""
         return self._owners.get(source)  # only link-local ones are in it
 
+    @property
+    def count(self) -> int:
+        """How many peers the interface has."""
+        return len(self._keys)
+
     def is_present(self, public_key: bytes) -> bool:
         """Whether the interface has this peer."""
         return public_key in self._keys

@@ -43,6 +43,8 @@ class Logger:
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Write one line, or several, if the level is one that is logged."""
+        if level >= WARNING and _log.watcher is not None:
+            _log.watcher(_filled(text, arguments))
         if _log.write is None:
             _say_early(self._name, level, text, arguments)
         elif level >= _log.least:
@@ -82,6 +84,7 @@ class _Log:
         self.write: Callable[[int, str], None] | None = None
         """None before `set_up_log`."""
         self.least = INFO
+        self.watcher: Callable[[str], None] | None = None
 
 
 _log = _Log()
@@ -90,6 +93,11 @@ _log = _Log()
 def logger(name: str) -> Logger:
     """The logger of a module."""
     return Logger(name)
+
+
+def watch(watcher: Callable[[str], None] | None) -> None:
+    """Have somebody told of each warning and error besides; None: nobody any more."""
+    _log.watcher = watcher
 
 
 def _filled(text: str, arguments: tuple[object, ...]) -> str:

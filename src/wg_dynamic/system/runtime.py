@@ -36,6 +36,11 @@ def control_path(ifindex: int, role: str, root: Path | None = None) -> Path:
     return (root or RUNTIME_ROOT) / f"{namespace_key()}-{ifindex}" / f"{role}-control"
 
 
+def admin_path(ifindex: int, root: Path | None = None) -> Path:
+    """Where a server's administration socket is if it runs (helper/admin_socket.py)."""
+    return (root or RUNTIME_ROOT) / "admin" / f"{namespace_key()}-{ifindex}" / "socket"
+
+
 class RuntimeDirectory:
     """`/run/wg-dynamic/NAMESPACE-IFINDEX/`, mode 0700, locked while a daemon has it."""
 
@@ -48,12 +53,13 @@ class RuntimeDirectory:
             PrivilegeError: not root.
             ConfigError: something else is in the way.
         """
+        self.root = root
         self._prefix = f"{role}-" if role else ""
         self.path = root / f"{namespace_key()}-{ifindex}"
         self._lock: int | None = None
         try:
             for path, mode in ((root, 0o755), (self.path, 0o700)):
-                _make_own_directory(path, mode)
+                make_own_directory(path, mode)
         except PermissionError as error:
             msg = f"cannot make {self.path}: {error.strerror}; run as root"
             raise PrivilegeError(msg) from error
@@ -137,8 +143,11 @@ class RuntimeDirectory:
         self._lock = None
 
 
-def _make_own_directory(path: Path, mode: int) -> None:
-    """Make it, or see that nobody else can change what is there. A daemon that ends removes it."""
+def make_own_directory(path: Path, mode: int) -> None:
+    """Make it, or see that nobody else can change what is there. A daemon that ends removes it.
+
+    Raises ConfigError when others can, or something else lies there; OSError.
+    """
     for _ in range(_ATTEMPTS):
         _make_directory(path, mode)
         with contextlib.suppress(FileNotFoundError):

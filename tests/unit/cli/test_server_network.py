@@ -15,6 +15,7 @@ from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
     SERVER_REPLIES,
     SERVER_REQUESTS,
+    AdminListener,
     Exclusion,
     ServerStart,
     TermsPart,
@@ -28,13 +29,16 @@ START = ServerStart("wg0", 3, LeaseTerms((POOL,)), (), "/x.sqlite")
 EXCLUDED = AddressRange(parse_address("10.44.0.1"), parse_address("10.44.0.9"))
 
 
-def work(*, with_listener: bool) -> None:
+def work(
+    *, with_listener: bool, after: object = AdminListener(), admin: socket.socket | None = None
+) -> None:
     """Run it as the program does, told to start by a helper."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket() as listener:
         helper = Channel(ours, SERVER_REPLIES, SERVER_REQUESTS)
         helper.send(START, listener if with_listener else None)
         helper.send(TermsPart((Exclusion(0, EXCLUDED),), (), last=True))
+        helper.send(after, admin)
         sandbox: Any = FakeSandbox()
         module._work(Channel(theirs, SERVER_REQUESTS, SERVER_REPLIES), sandbox)
         assert len(sandbox.closed) == 1
@@ -58,16 +62,21 @@ def test_it_runs_as_the_server_s_end_of_the_channel(monkeypatch: pytest.MonkeyPa
     assert function.__name__ == "_work"
 
 
-def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_serves_by_its_first_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
 
-    async def serve(*arguments: Any, room: int) -> None:
+    async def serve(*arguments: Any, room: int, admin: socket.socket | None) -> None:
         arguments[1].close()
-        seen.extend((*arguments, room))
+        assert admin is not None
+        with admin:
+            seen.extend((*arguments, admin.getsockname(), room))
 
     monkeypatch.setattr(module, "serve", serve)
     monkeypatch.setattr(module, "raise_file_limit", lambda: 1000)
-    work(with_listener=True)
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.bind(str(tmp_path / "admin"))
+        work(with_listener=True, admin=admin)
+    assert seen[-2] == str(tmp_path / "admin")
     terms = LeaseTerms((replace(POOL, excluded=(EXCLUDED,)),))
     assert seen[0] == replace(START, terms=terms), "with what there was no room for"
     assert seen[3] is SqliteStore

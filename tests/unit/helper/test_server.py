@@ -4,7 +4,7 @@ import select
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -31,6 +31,7 @@ from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger, LedgerEr
 from wg_dynamic.privsep.requests import (
     MAX_PEERS_PREFIXES,
     SERVER_REPLIES,
+    AdminListener,
     Change,
     ChangeAllowedIPs,
     Changed,
@@ -41,6 +42,7 @@ from wg_dynamic.privsep.requests import (
     NextTerms,
     PeerInfo,
     Peers,
+    ReadAdmin,
     ReadPeers,
     ReadTerms,
     Refusal,
@@ -81,9 +83,11 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.sent: list[object] = []
+        self.attached: object = None
 
-    def send(self, message: object, _: object = None) -> None:
+    def send(self, message: object, attached: object = None) -> None:
         self.sent.append(message)
+        self.attached = attached
 
 
 class FakeListener:
@@ -110,6 +114,22 @@ class FakeListener:
 
     def listen(self, _: int) -> None:
         self.listening = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeAdmin:
+    """The administration socket."""
+
+    made: ClassVar[list["FakeAdmin"]] = []
+
+    def __init__(self, path: Path, group: int) -> None:
+        self.path = path
+        self.group = group
+        self.listener = object()
+        self.closed = False
+        self.made.append(self)
 
     def close(self) -> None:
         self.closed = True
@@ -174,6 +194,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         module, "Record", lambda database, name: Record(database, name, tmp_path / "ledger")
     )
     monkeypatch.setattr(module, "open_listener", FakeListener)
+    monkeypatch.setattr(module, "AdminSocket", FakeAdmin)
     monkeypatch.setattr(module, "_FORWARDING", ())
     return made
 
@@ -744,3 +765,23 @@ def test_the_route_of_a_former_pool_goes_with_its_last_lease(world: World) -> No
     world.helper.answer(ChangeAllowedIPs((off,)), world.channel)
     world.helper.answer(ReadPeers(), world.channel)
     assert world.routes() == {"10.45.0.0/24"}
+
+
+def test_administrators_have_a_socket_of_their_own_until_the_end(world: World) -> None:
+    world.settings = replace(world.settings, admin_group="root")
+    world.open()
+    admin = FakeAdmin.made[-1]
+    assert (admin.path.parents[1].name, admin.path.name, admin.group) == ("admin", "socket", 0)
+    assert admin.path.parent.name == world.runtime.path.name
+    world.helper.answer(ReadAdmin(), world.channel)
+    assert (world.channel.sent, world.channel.attached) == ([AdminListener()], admin.listener)
+    assert not admin.closed
+    world.helper.close(gone=False)
+    assert admin.closed
+
+
+def test_a_group_that_is_not_there_is_told_before_anything_is_set(world: World) -> None:
+    world.settings = replace(world.settings, admin_group="no-such-group")
+    with pytest.raises(ConfigError, match="admin_group: no group 'no-such-group'"):
+        world.open()
+    assert world.routes() == set()

@@ -5,6 +5,7 @@ import pytest
 from wg_dynamic.address import format_address, parse_address, parse_prefix
 from wg_dynamic.leases.pool import (
     Pool,
+    PoolIndex,
     is_leasable,
     is_unicast,
     parse_pool,
@@ -156,3 +157,12 @@ def test_a_network_that_holds_what_is_nobodys_is_not_unicast(
     network: str, *, unicast: bool
 ) -> None:
     assert is_unicast(parse_prefix(network)) is unicast
+
+
+def test_the_pool_of_an_address_is_found_by_its_network() -> None:
+    index = PoolIndex([Pool(parse_prefix(one)) for one in ("10.0.0.0/8", "fd00::/64", "0.0.0.0/0")])
+    assert index.find(parse_address("10.0.0.0")) == 0
+    assert index.find(parse_address("fd00::9")) == 1
+    assert index.find(parse_address("11.0.0.0")) == 2
+    assert index.find(parse_address("fd01::9")) is None
+    assert PoolIndex([]).find(parse_address("10.0.0.1")) is None

@@ -545,6 +545,8 @@ def test_a_table_that_was_loaded_is_as_one_that_was_filled_lease_by_lease() -> N
     filled.begin()
     assert loaded.before() == {}, "nothing that could be rolled back"
     assert len(loaded) == len(filled)
+    assert loaded.held_in == filled.held_in
+    assert loaded.remembered == filled.remembered > 0
     assert sorted(loaded.all(), key=repr) == sorted(filled.all(), key=repr)
     for key in (ALICE, BOB):
         assert sorted(loaded.of_peer(key), key=repr) == sorted(filled.of_peer(key), key=repr)

@@ -21,6 +21,7 @@ from wg_dynamic.system.log import (
     printable,
     set_up_log,
     standard_error,
+    watch,
 )
 
 
@@ -242,3 +243,15 @@ def test_standard_error_that_is_closed_stops_nobody(
     set_up_log("x", STDERR)
     monkeypatch.setattr(sys, "stderr", None)
     logger("any").error("to nobody")
+
+
+def test_who_watches_is_told_of_warnings_and_errors_whatever_is_written() -> None:
+    seen: list[str] = []
+    watch(seen.append)
+    try:
+        logger("any").info("all is %s", "well")
+        logger("any").warning("%d faults", 2)
+    finally:
+        watch(None)
+    logger("any").error("unseen")
+    assert seen == ["2 faults"]

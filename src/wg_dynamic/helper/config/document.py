@@ -90,6 +90,8 @@ class ServerConfig:
     quarantine_time: int = DEFAULT_QUARANTINE_TIME
     database: Path | None = None
     user: str | None = None
+    admin_group: str | None = None
+    """Whose members may use the administration socket, besides root."""
     push: Push = SILENT
     """What all clients are told besides their addresses."""
     peers: tuple[PeerTerms, ...] = ()
@@ -346,6 +348,7 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
         quarantine_time=table.take("quarantine_time", _span, DEFAULT_QUARANTINE_TIME),
         database=table.take("database", read_path, None),
         user=table.take("user", read_text, None),
+        admin_group=table.take("admin_group", read_text, None),
         push=_read_push(table),
         peers=tuple(peer for peer, _ in peers),
         peer_names=tuple(name for _, name in peers),
