@@ -126,6 +126,7 @@ def test_a_laptop_is_online_by_what_was_printed(lab: Lab, hub: Hub) -> None:
     assert address in line
     assert "ago" in line or "now" in line
 
+    server.wait_for_output("working by the new configuration")
     private = printed.split("PrivateKey = ")[1].split("\n")[0]
     assert private not in hub.conf() + hub.peers() + server.output()
     # The hub is made again from its file: the peer is there, and so is its lease.

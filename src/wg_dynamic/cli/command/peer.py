@@ -16,6 +16,7 @@ from wg_dynamic.cli.command.hub import Hub, Removed
 from wg_dynamic.cli.command.output import escaped, print_json
 from wg_dynamic.cli.command.peer_list import as_json, as_table, list_peers, names_of
 from wg_dynamic.cli.command.quick_conf import QuickConf
+from wg_dynamic.cli.command.tell_server import tell_server
 from wg_dynamic.cli.status import OK
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.file import load_config
@@ -49,25 +50,31 @@ def add_parser(nouns: Nouns) -> None:
 
 
 @contextmanager
-def _control(interface: str) -> Iterator[WireGuardControl]:
+def _control(interface: str) -> Iterator[tuple[WireGuardControl, int]]:
+    """Its control, and its index."""
     interfaces = RtnetlinkControl()
     try:
-        _, control = find_wireguard(interfaces, interface)
+        link, control = find_wireguard(interfaces, interface)
     finally:
         interfaces.close()
     with closing(control):
-        yield control
+        yield control, link.ifindex
 
 
 @contextmanager
 def _hub(interface: str) -> Iterator[tuple[Hub, WireGuardControl]]:
-    """The hub, held locked, with what an earlier command did not finish taken back."""
+    """The hub, held locked, with what an earlier command did not finish taken back.
+
+    At the end its server is told, unless there was an error.
+    """
     require_root(PROGRAM)
-    with _control(interface) as control, PeersFile(interface) as file:
-        names = names_of(load_config(None, interface))
-        hub = Hub(interface, control, file, QuickConf(interface), names)
-        _say(hub.take_back_unfinished())
-        yield hub, control
+    with _control(interface) as (control, ifindex):
+        with PeersFile(interface) as file:
+            names = names_of(load_config(None, interface))
+            hub = Hub(interface, control, file, QuickConf(interface), names)
+            _say(hub.take_back_unfinished())
+            yield hub, control
+        _say(tell_server(interface, ifindex))
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -90,7 +97,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     require_root(PROGRAM)
     interface = arguments.interface
-    with _control(interface) as control:
+    with _control(interface) as (control, _):
         device = control.device()
     names: dict[bytes, str] = {}
     try:

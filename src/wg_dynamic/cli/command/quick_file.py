@@ -62,8 +62,8 @@ def without_peer(text: str, public_key: str) -> str:
     block = lines[start : end + 1] if end is not None else []
     inside = list(_settings("\n".join(block)))
     headers = [line for line in block if line.strip().startswith("[")]
-    keys = [value for _, _, key, value in inside if key == "publickey"]
-    if end is None or len(headers) != 1 or keys != [public_key]:
+    keys = [(section, value) for _, section, key, value in inside if key == "publickey"]
+    if end is None or len(headers) != 1 or keys != [("peer", public_key)]:
         msg = f"line {start + 1} begins what was added for peer {public_key}, expected that peer"
         msg += f" alone up to a line '{_END}{public_key}': take it out by hand"
         raise UsageError(msg)

@@ -14,6 +14,7 @@ from wg_dynamic.cli.command import keys, peer, quick_conf
 from wg_dynamic.cli.command.keys import KeyPair
 from wg_dynamic.cli.command.main import main
 from wg_dynamic.helper.config import file as file_module
+from wg_dynamic.netlink.control import Link
 from wg_dynamic.wireguard.control import WireGuardControl
 from wg_dynamic.wireguard.device import Peer
 from wg_dynamic.wireguard.key import format_key
@@ -28,11 +29,16 @@ class World:
             Peer(BOB, (parse_prefix("fe80::2/128"), parse_prefix("10.44.0.7/32"))), public_key=HUB
         )
         self.opened: list[str] = []
+        self.told: list[tuple[str, int]] = []
 
     @contextmanager
-    def control(self, interface: str) -> Iterator[WireGuardControl]:
+    def control(self, interface: str) -> Iterator[tuple[WireGuardControl, int]]:
         self.opened.append(interface)
-        yield self.wireguard
+        yield self.wireguard, 7
+
+    def tell_server(self, interface: str, ifindex: int) -> list[str]:
+        self.told.append((interface, ifindex))
+        return ["told"]
 
 
 @pytest.fixture
@@ -43,6 +49,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(quick_conf, "DIRECTORY", tmp_path)
     monkeypatch.setattr(peer, "require_root", lambda _: None)
     monkeypatch.setattr(peer, "_control", made.control)
+    monkeypatch.setattr(peer, "tell_server", made.tell_server)
     monkeypatch.setattr(keys, "make_pair", lambda: KeyPair("SECRET=", ALICE))
     return made
 
@@ -59,7 +66,8 @@ def test_a_peer_comes_is_listed_and_goes(world: World, capsys: pytest.CaptureFix
     assert main(["peer", "remove", "laptop", "--interface", "wg1"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "removed peer laptop from wg1\n"
-    assert shown.err == ""
+    assert shown.err == "wg-dynamic peer: told\n"
+    assert world.told == [("wg1", 7)] * 2
     assert set(world.wireguard.peers) == {BOB}
     assert world.opened == ["wg1"] * 3
 
@@ -108,6 +116,7 @@ def test_without_a_good_file_peers_are_listed_without_names(
     assert format_key(BOB) in shown.out
     assert "without names: " in shown.err
     assert main(["peer", "add", "laptop"]) == 2
+    assert world.told == []
     assert set(world.wireguard.peers) == {BOB}
 
 
@@ -144,8 +153,10 @@ def test_an_interface_is_opened_and_closed(monkeypatch: pytest.MonkeyPatch) -> N
 
     interfaces, wireguard = Interfaces(), FakeWireGuard()
     monkeypatch.setattr(peer, "RtnetlinkControl", lambda: interfaces)
-    monkeypatch.setattr(peer, "find_wireguard", lambda *_: (None, wireguard))
-    with peer._control("wg0") as control:
+    link = Link(7, "wg0", "wireguard", up=True, mtu=1420)
+    monkeypatch.setattr(peer, "find_wireguard", lambda *_: (link, wireguard))
+    with peer._control("wg0") as (control, ifindex):
         assert control is wireguard
+        assert ifindex == 7
         assert interfaces.closed
     assert wireguard.closed

@@ -79,6 +79,7 @@ def test_a_peer_of_the_administrator_s_own_is_never_taken_out() -> None:
         (f"PublicKey = {KEY}", f"PublicKey = {OTHER}"),
         (f"PublicKey = {KEY}", ""),
         ("[Peer]\nPublicKey", "PublicKey"),
+        ("[Peer]\nPublicKey", "[Interface]\nPublicKey"),
     ],
 )
 def test_a_block_that_is_not_ours_any_more_is_left_to_the_administrator(old: str, new: str) -> None:
