@@ -62,6 +62,7 @@ class LeaseTable:
         self._held = 0
         """How many leases have not ended."""
         self._journal: Journal = []
+        self._changed: dict[bytes, Lease | None] = {}
 
     def change_pools(
         self,
@@ -102,7 +103,7 @@ class LeaseTable:
         self._remembered = dict.fromkeys(self._remembered, 0)
         self._memories = {size: Calendar(self._end_of_memory) for size in self._memories}
         for address, row in self._rows.items():
-            if not row_is_held(row) and self._is_ours(address):
+            if not row_is_held(row) and self.leases(address):
                 size = len(address)
                 self._remembered[size] += 1
                 if not isinf(row_ends_at(row)):
@@ -162,7 +163,7 @@ class LeaseTable:
         It is free, or its own, or remembered for another peer for longer than the grace time. One
         that was declined is nobody's before its quarantine ends.
         """
-        if not self._is_ours(address):
+        if not self.leases(address):
             return False
         lease = self.get(address)
         if lease is None:
@@ -170,6 +171,10 @@ class LeaseTable:
         if lease.public_key == public_key and not lease.declined:
             return True
         return lease.ended and now >= lease.ends_at + self._grace_time
+
+    def leases(self, address: bytes) -> bool:
+        """Whether the address is one that the pools lease."""
+        return any(allocator.holds(address) for allocator in self.allocators)
 
     def is_kept_for_another(self, address: bytes, public_key: bytes) -> bool:
         """Whether it is remembered for another peer, and its pool has others to give."""
@@ -245,8 +250,12 @@ class LeaseTable:
 
     def put(self, lease: Lease) -> None:
         """Set what stands at the lease's address."""
-        old = self.get(lease.address)
+        self.replace(self.get(lease.address), lease)
+
+    def replace(self, old: Lease | None, lease: Lease) -> None:
+        """`put` for who knows already what stands there."""
         self._journal.append((lease.address, old))
+        self._changed[lease.address] = lease
         self._set(lease, old)
 
     def forget(self, address: bytes) -> None:
@@ -254,6 +263,7 @@ class LeaseTable:
         lease = self.get(address)
         if lease is not None:
             self._journal.append((address, lease))
+            self._changed[address] = None
             self._remove(lease)
 
     def due(self, now: float) -> list[Lease]:
@@ -271,6 +281,7 @@ class LeaseTable:
     def begin(self) -> None:
         """Start a batch: what follows can be undone by `rollback`."""
         self._journal = []
+        self._changed = {}
 
     def before(self) -> dict[bytes, Lease | None]:
         """What stood at every address changed since `begin`, before its first change."""
@@ -279,6 +290,10 @@ class LeaseTable:
             first.setdefault(address, old)
         return first
 
+    def after(self) -> dict[bytes, Lease | None]:
+        """What stands now at every address changed since `begin`, in the order of `before`."""
+        return self._changed
+
     def rollback(self) -> None:
         """Undo everything since `begin`."""
         for address, old in reversed(self._journal):
@@ -286,7 +301,7 @@ class LeaseTable:
                 self._set(old, self.get(address))
             else:
                 self._remove(unpack_lease(address, self._rows[address]))
-        self._journal = []
+        self.begin()
 
     def _set(self, lease: Lease, old: Lease | None) -> None:
         address = lease.address
@@ -336,7 +351,7 @@ class LeaseTable:
         if not lease.ended:
             self._held += 1
             return self._ends
-        if self._is_ours(lease.address):
+        if self.leases(lease.address):
             self._remembered[len(lease.address)] += 1
             return self._memories[len(lease.address)]
         return None
@@ -344,7 +359,7 @@ class LeaseTable:
     def _uncount(self, lease: Lease) -> None:
         if not lease.ended:
             self._held -= 1
-        elif self._is_ours(lease.address):
+        elif self.leases(lease.address):
             self._remembered[len(lease.address)] -= 1
 
     def _count_in_pool(self, address: bytes, change: int) -> None:
@@ -385,10 +400,6 @@ class LeaseTable:
             if usable(address):
                 return address
         return None
-
-    def _is_ours(self, address: bytes) -> bool:
-        """Whether the address is one that the pools lease."""
-        return any(allocator.holds(address) for allocator in self.allocators)
 
 
 def _spaces(pools: Iterable[Pool], excluded: Iterable[bytes | AddressRange]) -> list[Space]:

@@ -9,10 +9,10 @@ decisions ever see different tables.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from ipaddress import ip_address
+from functools import lru_cache, partial
+from ipaddress import IPv4Address, IPv6Address
 from math import ceil, isinf
 
 from wg_dynamic.address import Prefix, format_address, host_prefix, to_network
@@ -228,7 +228,11 @@ class Engine:
         now = self._clock.now()
         self._table.begin()
         ordered = {id(order): self._decide_order(order, now) for order in orders}
-        returns = {id(job): self._leases_given_back(job, now) for job in jobs}
+        returns = {
+            id(job): self._leases_given_back(job, now)
+            for job in jobs
+            if not isinstance(job.request, RequestIP)
+        }
         ending = {lease.address: lease.end(now) for lease in self._table.due(now)}
         released = {lease.address: lease for leases, _ in returns.values() for lease in leases}
         ending.update(released)
@@ -237,20 +241,20 @@ class Engine:
         given_back = {address: self._table.get(address) for address in ending}
         await self._take_off(ending.values())
         self._lift(ordered.values())
-        outcomes = {id(job): self._decide(job, now) for job in jobs}
-        fresh = self._fresh(outcomes.values(), ending.keys())
+        outcomes = [self._decide(job, now) for job in jobs]
+        fresh = self._fresh(outcomes, ending.keys())
         self._forget_oldest({lease.public_key for lease in ending.values()}, now)
-        before = self._table.before()
+        before, after = self._table.before(), self._table.after()
         # An address that ended may have a new holder already: the store is told both, in order.
-        final = [lease for address in before if (lease := self._table.get(address))]
-        changes = [*ending.values(), *[lease for lease in final if not lease.ended]]
-        forgotten = [address for address in before if self._table.get(address) is None]
+        held = [lease for lease in after.values() if lease is not None and not lease.ended]
+        changes = [*ending.values(), *held]
+        forgotten = [address for address, lease in after.items() if lease is None]
         if not await self._commit(changes, forgotten):
             await self._put_back([one for one in given_back.values() if one], now)
             self._fail(jobs, orders)
             return
-        for job in jobs:
-            self._churn.add(job.public_key, outcomes[id(job)].new)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            self._churn.add(job.public_key, outcome.new)
         refused = await self._put_on(fresh, before)
         new = {lease.address for lease in fresh}
         told = [lease for lease in changes if lease.ended or lease.address not in refused]
@@ -258,8 +262,11 @@ class Engine:
         for order in orders:
             done = ordered[id(order)]
             order.done(OrderOutcome((*done.ending, *done.lifted), stored=True))
-        for job in jobs:
-            self._answer(job, outcomes[id(job)], returns[id(job)][1], refused)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(job.request, RequestIP):
+                self._answer(job, job.request, outcome, refused)
+            else:
+                self._done(job, bare_reply(job.request, returns[id(job)][1]))
 
     async def _prepare(self, items: list[_Item]) -> None:
         """Do what comes before the requests of a batch."""
@@ -491,12 +498,12 @@ class Engine:
 
     # --- answers --------------------------------------------------------------------------------
 
-    def _answer(self, job: Job, outcome: Outcome, released: ErrorCode, refused: set[bytes]) -> None:
-        request = job.request
-        if not isinstance(request, RequestIP):
-            self._done(job, bare_reply(request, released))
-            return
-        leases = [lease for lease in outcome.leases if lease.address not in refused]
+    def _answer(
+        self, job: Job, request: RequestIP, outcome: Outcome, refused: Collection[bytes]
+    ) -> None:
+        leases: Sequence[Lease] = outcome.leases
+        if refused:
+            leases = [lease for lease in leases if lease.address not in refused]
         code = outcome.code
         if len(leases) < len(outcome.leases) and code is ErrorCode.SUCCESS:
             code = ErrorCode.UNAVAILABLE
@@ -509,7 +516,7 @@ class Engine:
             errno=code,
             errmsg=_text(code),
             retry_after=self._retry_after(outcome, code),
-            addresses=tuple(self._leased_address(lease) for lease in leases),
+            addresses=tuple(map(self._leased_address, leases)),
             routes=told.routes,
             dns=told.dns,
             lease_start=int(self._clock.wall()) if request.version == 1 else None,
@@ -531,7 +538,12 @@ class Engine:
         network = self._rules.network(lease.address)
         # Counted by the client from when it asked, which was before we decided.
         span = FOREVER if isinf(lease.lease_time) else int(lease.lease_time)
-        return LeasedAddress(ip_address(lease.address), to_network(network), span, span)
+        ip = IPv4Address(lease.address) if lease.is_ipv4 else IPv6Address(lease.address)
+        return LeasedAddress(ip, _ip_network(network), span, span)
+
+
+_ip_network = lru_cache(1024)(to_network)
+"""Pools have a network each, which stands in every reply."""
 
 
 def bare_reply(request: LeaseRequest, code: ErrorCode, retry_after: int | None = None) -> Answer:

@@ -20,6 +20,10 @@ MAX_LINES: Final = 20
 """Lines about one peer in LINES_SPAN."""
 LINES_SPAN: Final = 60.0
 """Seconds."""
+MAX_LINES_AT_ONCE: Final = 200
+"""Lines about all peers together in AT_ONCE_SPAN: when a hub starts again, all of them ask."""
+AT_ONCE_SPAN: Final = 1.0
+"""Seconds."""
 EXHAUSTED: Final = "exhausted"
 """The reason of a refusal that an administrator has to do something about."""
 Names = Callable[[bytes], str | None]
@@ -34,6 +38,8 @@ class LeaseLog:
     def __init__(self) -> None:
         self._since = float("-inf")
         self._lines: Counter[bytes] = Counter()
+        self._second = float("-inf")
+        self._in_second = 0
 
     def tell(self, kind: str, lease: Lease, now: float, name_of: Names, reason: str = "") -> None:
         """Say what became of a lease; `now` is CLOCK_BOOTTIME seconds."""
@@ -54,11 +60,26 @@ class LeaseLog:
             _LOG.log(level, "%s", _line(fields, reason))
 
     def _may(self, public_key: bytes, name_of: Names, now: float) -> bool:
+        """Whether there is room for a line: one peer's flood must not hide what others do."""
+        return self._may_of(public_key, name_of, now) and self._is_calm(now)
+
+    def _is_calm(self, now: float) -> bool:
+        """Count a line; whether there is room for it in this second."""
+        if now - self._second >= AT_ONCE_SPAN:
+            left_out = self._in_second - MAX_LINES_AT_ONCE
+            if left_out > 0:
+                _LOG.info("event=more reason=%s", quote(f"{left_out} changes at once, not logged"))
+            self._second = now
+            self._in_second = 0
+        self._in_second += 1
+        return self._in_second <= MAX_LINES_AT_ONCE
+
+    def _may_of(self, public_key: bytes, name_of: Names, now: float) -> bool:
         if now - self._since >= LINES_SPAN:
             self._since = now
             self._lines.clear()
         self._lines[public_key] += 1
-        if self._lines[public_key] == MAX_LINES + 1:
+        if self._lines[public_key] == MAX_LINES + 1 and self._is_calm(now):
             fields = ["event=more", *_peer(public_key, name_of)]
             _LOG.info("%s", _line(fields, "not logged before this minute is over"))
         return self._lines[public_key] <= MAX_LINES

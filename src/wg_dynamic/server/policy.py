@@ -110,6 +110,14 @@ class Rules:
             and self._is_open(address, public_key)
         )
 
+    def may_keep(self, table: LeaseTable, lease: Lease) -> bool:
+        """`may_have` for what the peer holds, if nothing is reserved for it."""
+        return (
+            lease.address not in self._reserved_for
+            and table.leases(lease.address)
+            and self.is_usable(lease.address, lease.public_key)
+        )
+
     def is_usable(self, address: bytes, public_key: bytes) -> bool:
         """Whether nothing but other leases can be in the way of an address that pools lease."""
         pool = self._pool_of(address)
@@ -238,7 +246,10 @@ def _usual(table: LeaseTable, asked: Asked, rules: Rules, now: float) -> Outcome
     ipv6 = rules.choose(table, IPV6_SIZE, asked.public_key, now)
     if ipv4 is None or ipv6 is None:
         return None
-    return Outcome(_granted(table, asked, rules, (ipv4, ipv6), now), new=USUAL)
+    leases = _lease(asked, rules, ipv4, now), _lease(asked, rules, ipv6, now)
+    for lease in leases:
+        table.put(lease)  # what stood there may be remembered for another
+    return Outcome(leases, new=USUAL)
 
 
 def _all_kept(
@@ -248,24 +259,20 @@ def _all_kept(
     wishes = asked.wishes
     if len(had) != USUAL or any(one.ended or one.address not in wishes for one in had):
         return None
-    if not all(rules.may_have(table, wish, asked.public_key, now) for wish in wishes):
+    if not all(rules.may_keep(table, one) for one in had):
         return None
-    return Outcome(_granted(table, asked, rules, sorted(wishes, key=len), now))
+    first, second = had if len(had[0].address) < len(had[1].address) else reversed(had)
+    leases = _lease(asked, rules, first.address, now), _lease(asked, rules, second.address, now)
+    table.replace(first, leases[0])
+    table.replace(second, leases[1])
+    return Outcome(leases)
 
 
-def _granted(
-    table: LeaseTable, asked: Asked, rules: Rules, addresses: Iterable[bytes], now: float
-) -> tuple[Lease, ...]:
-    """Leases of these addresses, put into the table."""
-    leases = []
-    for address in addresses:
-        time = rules.lease_time(
-            address, asked.public_key, asked.lease_time, finite=asked.version == 1
-        )
-        lease = Lease(asked.public_key, address, time, now + time)
-        table.put(lease)
-        leases.append(lease)
-    return tuple(leases)
+def _lease(asked: Asked, rules: Rules, address: bytes, now: float) -> Lease:
+    """The lease of an address to who asks."""
+    key = asked.public_key
+    time = rules.lease_time(address, key, asked.lease_time, finite=asked.version == 1)
+    return Lease(key, address, time, now + time)
 
 
 class _Decision:
@@ -395,7 +402,8 @@ class _Decision:
         reserved = self._rules.reserved(self._key, len(address))
         if self._own(address) is None and address not in reserved:
             self._new += 1
-        (lease,) = _granted(self._table, self._asked, self._rules, [address], self._now)
+        lease = _lease(self._asked, self._rules, address, self._now)
+        self._table.put(lease)
         self._granted[address] = lease
 
     def _give_up(self, size: int, room: int) -> None:

@@ -8,7 +8,14 @@ from wg_dynamic.address import parse_address
 from wg_dynamic.leases.event import ENDINGS, GRANTED, RENEWED, REVOKED
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.terms import INFINITE
-from wg_dynamic.server.lease_log import EXHAUSTED, LINES_SPAN, MAX_LINES, LeaseLog
+from wg_dynamic.server.lease_log import (
+    AT_ONCE_SPAN,
+    EXHAUSTED,
+    LINES_SPAN,
+    MAX_LINES,
+    MAX_LINES_AT_ONCE,
+    LeaseLog,
+)
 from wg_dynamic.wireguard.key import format_key
 
 ALICE, BOB = bytes([1]) * 32, bytes([2]) * 32
@@ -92,6 +99,19 @@ def test_a_peer_that_changes_all_the_time_does_not_fill_the_log(
     assert len(caplog.records) == MAX_LINES + 2
     log.tell(GRANTED, LEASE, 1000.0 + LINES_SPAN, nameless)
     assert len(caplog.records) == MAX_LINES + 3
+
+
+def test_all_peers_at_once_do_not_keep_the_server_busy_with_its_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = LeaseLog()
+    keys = [number.to_bytes(32, "big") for number in range(MAX_LINES_AT_ONCE + 50)]
+    for key in keys:
+        log.tell(GRANTED, Lease(key, LEASE.address, 60.0, 1060.0), 1000.0, nameless)
+    assert len(caplog.records) == MAX_LINES_AT_ONCE
+    log.tell(GRANTED, LEASE, 1000.0 + AT_ONCE_SPAN, nameless)
+    assert caplog.messages[-2] == 'event=more reason="50 changes at once, not logged"'
+    assert "event=granted" in caplog.messages[-1]
 
 
 def test_nothing_is_made_of_lines_that_are_not_wanted(caplog: pytest.LogCaptureFixture) -> None:
