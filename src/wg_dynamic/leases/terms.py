@@ -77,6 +77,18 @@ class PeerTerms:
     push: Push
 
 
+MAX_NAME = 64
+"""Characters of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerName:
+    """What people call a peer."""
+
+    public_key: bytes
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseTerms:
     """Everything that decides what a request gets."""
@@ -100,6 +112,8 @@ class LeaseTerms:
     push: Push = SILENT
     """What every client is told besides its addresses."""
     peers: tuple[PeerTerms, ...] = ()
+    names: tuple[PeerName, ...] = ()
+    """One for each peer that has a name: for logs, events and administrators."""
 
     def reserved_for(self) -> dict[bytes, bytes]:
         """Each reserved address, and the public key that gets it."""

@@ -21,8 +21,10 @@ from wg_dynamic.leases.push import (
 from wg_dynamic.leases.terms import (
     INFINITE,
     MAX_LEASE_TIME,
+    MAX_NAME,
     AddressRange,
     LeaseTerms,
+    PeerName,
     PeerTerms,
     PoolTerms,
     Reservation,
@@ -62,6 +64,9 @@ MAX_PART_EXCLUSIONS = 1000
 """Exclusions in one TermsPart, at 48 bytes."""
 MAX_PART_RESERVATIONS = 150
 """Reservations in one TermsPart, at 369 bytes at the most."""
+MAX_NAMES = MAX_RESERVATIONS + MAX_PUSHED_PEERS
+MAX_PART_NAMES = 200
+"""Names in one TermsPart, at 296 bytes at the most."""
 MAX_PART_PUSHES = 800
 """Levels in one TermsPart, those of peers included, at 67 bytes besides their lists."""
 
@@ -263,9 +268,14 @@ class TermsPart:
     last: bool
     levels: tuple[LevelPush, ...] = ()
     peers: tuple[PeerTerms, ...] = ()
+    names: tuple[PeerName, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse too much, and what makes no sense (ValueError)."""
+        _check(len(self.names) <= MAX_PART_NAMES, f"{len(self.names)} names")
+        for named in self.names:
+            _check(len(named.public_key) == KEY_SIZE, "public key is not 32 bytes")
+            _check(0 < len(named.name) <= MAX_NAME, f"a name of {len(named.name)} characters")
         _check(len(self.exclusions) <= MAX_PART_EXCLUSIONS, f"{len(self.exclusions)} exclusions")
         count = len(self.reservations)
         _check(count <= MAX_PART_RESERVATIONS, f"{count} reservations")

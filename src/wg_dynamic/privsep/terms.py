@@ -8,12 +8,14 @@ somebody who reads.
 from collections.abc import Iterable, Iterator
 
 from wg_dynamic.leases.push import SILENT, Push
-from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PeerTerms, Reservation
+from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PeerName, PeerTerms, Reservation
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import MAX_MESSAGE_SIZE, ChannelError
 from wg_dynamic.privsep.requests import (
     MAX_EXCLUSIONS,
+    MAX_NAMES,
     MAX_PART_EXCLUSIONS,
+    MAX_PART_NAMES,
     MAX_PART_PUSHES,
     MAX_PART_RESERVATIONS,
     MAX_PUSHED_PEERS,
@@ -37,7 +39,7 @@ _LENGTH_SIZE = 4
 def without_parts(terms: LeaseTerms) -> LeaseTerms:
     """What ServerStart carries."""
     pools = tuple(replace(pool, excluded=(), push=SILENT) for pool in terms.pools)
-    return replace(terms, pools=pools, reservations=(), push=SILENT, peers=())
+    return replace(terms, pools=pools, reservations=(), push=SILENT, peers=(), names=())
 
 
 def terms_parts(terms: LeaseTerms) -> Iterator[TermsPart]:
@@ -49,6 +51,9 @@ def terms_parts(terms: LeaseTerms) -> Iterator[TermsPart]:
         yield TermsPart(tuple(exclusions[at : at + MAX_PART_EXCLUSIONS]), (), last=False)
     for at in range(0, len(terms.reservations), MAX_PART_RESERVATIONS):
         yield TermsPart((), terms.reservations[at : at + MAX_PART_RESERVATIONS], last=False)
+    for at in range(0, len(terms.names), MAX_PART_NAMES):
+        names = terms.names[at : at + MAX_PART_NAMES]
+        yield TermsPart((), (), last=False, names=names)
     for group in _groups(_pushes(terms)):
         levels = tuple(one for one in group if isinstance(one, LevelPush))
         peers = tuple(one for one in group if isinstance(one, PeerTerms))
@@ -107,6 +112,7 @@ class _Joined:
         self._bare = terms
         self._excluded: list[list[AddressRange]] = [[] for _ in terms.pools]
         self._reservations: list[Reservation] = []
+        self._names: list[PeerName] = []
         self._push = terms.push
         self._pushes = [pool.push for pool in terms.pools]
         self._peers: list[PeerTerms] = []
@@ -118,6 +124,7 @@ class _Joined:
         self._count(part)
         self._reservations += part.reservations
         self._peers += part.peers
+        self._names += part.names
         for one in part.exclusions:
             self._find("an exclusion", one.pool)
             self._excluded[one.pool].append(one.addresses)
@@ -133,6 +140,9 @@ class _Joined:
         reservations = len(self._reservations) + len(part.reservations)
         if self._exclusions > MAX_EXCLUSIONS or reservations > MAX_RESERVATIONS:
             msg = f"more than {MAX_EXCLUSIONS} exclusions or {MAX_RESERVATIONS} reservations"
+            raise ChannelError(msg)
+        if len(self._names) + len(part.names) > MAX_NAMES:
+            msg = f"more than {MAX_NAMES} names"
             raise ChannelError(msg)
         pushes = [*[one.push for one in part.levels], *[one.push for one in part.peers]]
         self._routes += sum(len(push.routes or ()) for push in pushes)
@@ -160,6 +170,7 @@ class _Joined:
             reservations=tuple(self._reservations),
             push=self._push,
             peers=tuple(self._peers),
+            names=tuple(self._names),
         )
 
 

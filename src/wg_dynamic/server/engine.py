@@ -117,6 +117,7 @@ class Engine:
         self._churn = Churn(rules.terms.max_new_addresses)
         self.events = Events(clock, self._network)
         """Who wants to know of leases listens here."""
+        self.events.name_of = self._name_of
         self._fence_watch = FenceWatch()
         self._table = table
         self._store = store
@@ -329,6 +330,9 @@ class Engine:
             else:
                 given_back = released.get(lease.address) is lease
                 self.events.changed(lease, now, fresh=lease.address in new, released=given_back)
+
+    def _name_of(self, public_key: bytes) -> str | None:
+        return self._rules.name_of(public_key)  # likewise
 
     def _network(self, address: bytes) -> Prefix:
         return self._rules.network(address)  # of the rules of now

@@ -55,6 +55,7 @@ class Rules:
         self._hub = frozenset(hub)
         self._reservations = {one.public_key: one for one in terms.reservations}
         self._reserved_for = terms.reserved_for()
+        self._names = {one.public_key: one.name for one in terms.names}
         self._ranges = [_range(one) for one in terms.pools]
 
     @property
@@ -88,6 +89,10 @@ class Rules:
             usable=lambda address: self.is_usable(address, public_key),
             random_below=self.random_below,
         )
+
+    def name_of(self, public_key: bytes) -> str | None:
+        """What people call a peer, if they call it anything."""
+        return self._names.get(public_key)
 
     def reserved(self, public_key: bytes, size: int) -> list[bytes]:
         """The addresses of that many bytes that are reserved for a peer, in the file's order."""

@@ -23,7 +23,7 @@ from wg_dynamic.helper.config import file
 from wg_dynamic.helper.record import Record
 from wg_dynamic.helper.server import OpenedInterface, ServerSettings
 from wg_dynamic.leases.pool import parse_pool
-from wg_dynamic.leases.terms import LeaseTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import LeaseTerms, PeerName, PoolTerms, Reservation
 from wg_dynamic.netlink.control import Overrun, Route
 from wg_dynamic.netlink.errors import NetlinkError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger, LedgerError
@@ -289,7 +289,11 @@ def test_settings_come_from_the_interface_s_own_file(world: World) -> None:
     pools = (PoolTerms(parse_pool(POOL4), lease_time=600), a_pool(POOL6))
     address = parse_address("10.44.0.7")
     terms = LeaseTerms(
-        pools, (Reservation(bytes(32), (address,)),), lease_time=7200, max_lease_time=7200
+        pools,
+        (Reservation(bytes(32), (address,)),),
+        lease_time=7200,
+        max_lease_time=7200,
+        names=(PeerName(bytes(32), "printer"),),
     )
     assert world.settings == ServerSettings("wg0", terms, Path("/srv/x"), ("printer",), "leaser")
 

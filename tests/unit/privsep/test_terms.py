@@ -19,13 +19,23 @@ from wg_dynamic.leases.push import (
     Push,
     PushedRoute,
 )
-from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PeerTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import (
+    MAX_NAME,
+    AddressRange,
+    LeaseTerms,
+    PeerName,
+    PeerTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.privsep import terms as module
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError, MessageCodec
 from wg_dynamic.privsep.requests import (
     MAX_ADDRESSES_PER_PEER,
+    MAX_NAMES,
     MAX_PART_EXCLUSIONS,
+    MAX_PART_NAMES,
     MAX_PART_PUSHES,
     MAX_PART_RESERVATIONS,
     MAX_POOLS,
@@ -84,8 +94,26 @@ def test_what_is_taken_apart_is_joined_again(
     assert join_terms(bare, made) == terms
 
 
+def test_names_arrive_too_and_there_are_so_many() -> None:
+    names = tuple(PeerName(n.to_bytes(32), f"laptop {n}") for n in range(2 * MAX_PART_NAMES + 1))
+    terms = replace(a_terms(0, 0), names=names)
+    bare, made = without_parts(terms), list(terms_parts(terms))
+    assert (bare.names, len(made)) == ((), 4)
+    assert join_terms(bare, made) == terms
+    part = replace(LAST, names=names[:MAX_PART_NAMES])
+    with pytest.raises(ChannelError, match=f"more than {MAX_NAMES} names"):
+        join_terms(bare, [part] * (MAX_NAMES // MAX_PART_NAMES + 1))
+    for wrong in (names[: MAX_PART_NAMES + 1], (PeerName(b"short", "x"),)):
+        with pytest.raises(ValueError, match=r"names|32 bytes"):
+            replace(LAST, names=wrong)
+    with pytest.raises(ValueError, match="a name of 65 characters"):
+        replace(LAST, names=(PeerName(bytes(32), "x" * 65),))
+
+
 def test_the_largest_messages_fit() -> None:
     codec = MessageCodec(SERVER_REPLIES)
+    named = PeerName(bytes(32), "\U0001f600" * MAX_NAME)
+    codec.encode(replace(LAST, names=(named,) * MAX_PART_NAMES))
     largest = a_reservation(1, 2 * MAX_ADDRESSES_PER_PEER)
     codec.encode(TermsPart((), (largest,) * MAX_PART_RESERVATIONS, last=True))
     codec.encode(TermsPart((Exclusion(1, a_range(1)),) * MAX_PART_EXCLUSIONS, (), last=True))

@@ -22,7 +22,14 @@ from tests.fakes.server import (
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.leases.pool import Pool
 from wg_dynamic.leases.push import Push, PushedRoute
-from wg_dynamic.leases.terms import FREE_DECLINES, INFINITE, PeerTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import (
+    FREE_DECLINES,
+    INFINITE,
+    PeerName,
+    PeerTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
 from wg_dynamic.server.engine import bare_reply
@@ -805,3 +812,15 @@ async def test_when_that_cannot_be_written_the_next_start_does_it() -> None:
         (lease,) = server.table.held()
         assert lease.ends_at == INFINITE
         server.store.fails = False
+
+
+async def test_events_and_the_log_name_the_peer() -> None:
+    server = Server()
+    server.terms = replace(server.terms, names=(PeerName(ALICE, "laptop"),))
+    server.restart()
+    events: list[LeaseEvent] = []
+    server.engine.events.listen(events.append)
+    async with server.running():
+        await server.request(ALICE)
+        await server.request(BOB)
+    assert [one.name for one in events] == ["laptop", None]

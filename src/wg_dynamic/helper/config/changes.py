@@ -7,7 +7,14 @@ from typing import Final
 
 from wg_dynamic.address import format_address
 from wg_dynamic.leases.push import Push, PushedRoute
-from wg_dynamic.leases.terms import AddressRange, LeaseTerms, PeerTerms, PoolTerms, Reservation
+from wg_dynamic.leases.terms import (
+    AddressRange,
+    LeaseTerms,
+    PeerName,
+    PeerTerms,
+    PoolTerms,
+    Reservation,
+)
 from wg_dynamic.wireguard.key import peer_label
 
 MAX_LINES: Final = 100
@@ -46,6 +53,20 @@ def _changes(old: LeaseTerms, new: LeaseTerms, names: Mapping[bytes, str]) -> It
         yield from _value(key, getattr(old, key), getattr(new, key))
     yield from _push("all clients", old.push, new.push)
     yield from _peers(old.peers, new.peers, names)
+    yield from _renamed(old.names, new.names)
+
+
+def _renamed(old: Iterable[PeerName], new: Iterable[PeerName]) -> Iterator[str]:
+    before = {one.public_key: one.name for one in old}
+    after = {one.public_key: one.name for one in new}
+    for key in dict.fromkeys([*before, *after]):
+        was, is_now = before.get(key), after.get(key)
+        if was is None:
+            yield f"{peer_label(key)} has the name {is_now}"
+        elif is_now is None:
+            yield f"{peer_label(key)} is not named {was} any more"
+        elif was != is_now:
+            yield f"{peer_label(key)} has the name {is_now} instead of {was}"
 
 
 def _pools(old: Iterable[PoolTerms], new: Iterable[PoolTerms]) -> Iterator[str]:

@@ -38,8 +38,10 @@ from wg_dynamic.leases.terms import (
     DEFAULT_QUARANTINE_TIME,
     INFINITE,
     MAX_LEASE_TIME,
+    MAX_NAME,
     MIN_LEASE_TIME,
     LeaseTerms,
+    PeerName,
     PeerTerms,
     PoolTerms,
     Reservation,
@@ -116,7 +118,15 @@ class ServerConfig:
             quarantine_time=self.quarantine_time,
             push=self.push,
             peers=self.peers,
+            names=self._names(),
         )
+
+    def _names(self) -> tuple[PeerName, ...]:
+        """Of a peer with several tables the name in [[peer]] counts."""
+        reserved = zip((one.public_key for one in self.reservations), self.names, strict=False)
+        named = zip((one.public_key for one in self.peers), self.peer_names, strict=False)
+        known = {key: name for key, name in (*reserved, *named) if name}
+        return tuple(PeerName(key, name[:MAX_NAME]) for key, name in known.items())
 
     def _longest(self, lease_time: float) -> float:
         own = [one.lease_time for one in self.pools] + [one.lease_time for one in self.reservations]

@@ -10,6 +10,7 @@ from wg_dynamic.leases.terms import (
     INFINITE,
     AddressRange,
     LeaseTerms,
+    PeerName,
     PeerTerms,
     PoolTerms,
     Reservation,
@@ -120,3 +121,12 @@ def test_so_many_changes_are_told_one_by_one(count: int, more: list[str]) -> Non
     )
     lines = told(TERMS, replace(TERMS, reservations=reservations))
     assert lines[MAX_LINES:] == more
+
+
+def test_names_come_and_go_and_change() -> None:
+    laptop, phone = (PeerName(ALICE, name) for name in ("laptop", "phone"))
+    named, renamed = replace(TERMS, names=(laptop,)), replace(TERMS, names=(phone,))
+    assert told(TERMS, named) == [f"{LABEL} has the name laptop"]
+    assert told(named, renamed) == [f"{LABEL} has the name phone instead of laptop"]
+    assert told(renamed, TERMS) == [f"{LABEL} is not named phone any more"]
+    assert told(named, named) == []

@@ -18,6 +18,7 @@ from wg_dynamic.leases.terms import (
     INFINITE,
     AddressRange,
     LeaseTerms,
+    PeerName,
     PeerTerms,
     PoolTerms,
     Reservation,
@@ -139,7 +140,12 @@ def test_everything_that_can_be_said() -> None:
         peer_names=("laptop", ""),
     )
     settings = (3600, 300, 604800, 2, 20, 600, 86400, config.push, config.peers)
-    assert config.terms() == LeaseTerms(config.pools, config.reservations, *settings)
+    assert config.terms() == LeaseTerms(
+        config.pools,
+        config.reservations,
+        *settings,
+        names=(PeerName(ALICE, "printer"), PeerName(BOB, "laptop")),
+    )
 
 
 def test_an_empty_document_says_what_no_document_says() -> None:
