@@ -1,6 +1,6 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns soak kernel systemd format lock clean
+.PHONY: help demo test check netns package soak kernel systemd format lock clean
 CHECKS := format lint types imports map supply words spelling docs
 
 help: ## show this
@@ -11,7 +11,7 @@ demo: ## see a lease come, be renewed and go, on this machine alone (root)
 	@.venv/bin/python -m tools.demo
 
 test: ## everything, on wireguard-go and two kernels; a test that cannot run here fails (root)
-	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage fuzz harness guests
+	@WG_DYNAMIC_REQUIRE_ALL=1 tools/stages $(CHECKS) tests coverage fuzz package harness guests
 
 check: ## what to run before each commit: a minute or two, without root
 	@tools/stages $(CHECKS) unit
@@ -24,6 +24,10 @@ soak: ## for hours: defences taken out, kill the server under load, fuzz (FUZZ_S
 
 kernel: ## all tests with namespaces on two kernels of Debian, in QEMU: an hour (root)
 	@tools/stages harness kernel
+
+package: ## build the Debian package into dist and test it in a clean Debian 12; the wheel too (root)
+	@tools/stages package
+	@.venv/bin/python -m tools.debian_package
 
 format: ## format the code, sort imports, fix what ruff can
 	@tools/bootstrap
