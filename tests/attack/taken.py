@@ -64,8 +64,8 @@ MANY_LEASES = 150
 
 
 def main(argv: list[str], targets: dict[str, Any]) -> int:
-    """What `python -I -m MODULE ARGUMENTS` does."""
-    module, arguments = argv[3], argv[3:]
+    """What `python -I -S begin.py MODULE ARGUMENTS` does."""
+    module, arguments = argv[4], argv[4:]
     again = arguments[-1] == "again"
     if module == "wg_dynamic.cli.server_network":
         life = ServerLife(targets, again=again)

@@ -4,12 +4,12 @@ import contextlib
 import os
 import select
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
 from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.process import NetworkProcess
 from wg_dynamic.privsep.requests import (
     AdminListener,
     Applied,
@@ -116,7 +116,7 @@ class ProcessHelper:
         sends: tuple[type, ...],
         receives: tuple[type, ...],
     ) -> None:
-        self.process: subprocess.Popen[bytes]
+        self.process: NetworkProcess
         self.process, self.channel = spawn_network_process(
             module, account, ["stderr", "verbose"], sends, receives
         )
@@ -154,7 +154,7 @@ class ProcessHelper:
                 end.shutdown(socket.SHUT_RDWR)  # wakes our thread too, which a close does not
         try:
             self.process.wait(10.0)
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             self.process.kill()
             self.process.wait()
         if self._thread.ident is not None:

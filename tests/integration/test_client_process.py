@@ -140,13 +140,13 @@ def test_it_ends_with_its_helper(laptop: Laptop) -> None:
     laptop.serve(GRANTED)
     assert laptop.helper.wait_until(lambda: len(laptop.leases()) == 1)
     laptop.helper.close()
-    assert laptop.helper.process.returncode == 0
+    assert laptop.helper.process.wait(10) == 0
 
 
 def test_signals_are_for_the_helper(laptop: Laptop) -> None:
     laptop.start()
     laptop.serve(GRANTED)
-    laptop.helper.process.send_signal(signal.SIGTERM)
-    laptop.helper.process.send_signal(signal.SIGINT)
+    os.kill(laptop.helper.process.pid, signal.SIGTERM)
+    os.kill(laptop.helper.process.pid, signal.SIGINT)
     laptop.helper.channel.send(LinkState(up=True))
     assert laptop.serve(GRANTED)

@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,29 +11,33 @@ from typing import Any
 
 import pytest
 
+from wg_dynamic.privsep import begin
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
+from wg_dynamic.privsep.process import NetworkProcess
 from wg_dynamic.privsep.requests import CLIENT_REPLIES, CLIENT_REQUESTS, Ready, Report, Stop
 from wg_dynamic.privsep.spawn import spawn_network_process
 from wg_dynamic.system.privileges import Account
 
 ACCOUNT = Account(60970, 60970)
 
-# Stands in for `python -m wg_dynamic.cli.client_network`: the same interpreter, run the same way.
+# Stands in for `python … begin.py wg_dynamic.cli.client_network`: the same
+# interpreter, run the same way.
 INTERPRETER = f"""#!{sys.executable} -I
 import json, os, socket, sys
 from wg_dynamic.privsep.requests import CLIENT_REPLIES, CLIENT_REQUESTS, Ready, Report, Stop
 from wg_dynamic.privsep.spawn import inherited_channel
 from wg_dynamic.system.privileges import drop_privileges
-flags, dash_m, module, identity, *arguments = sys.argv[1:]
+*flags, begin, module, identity = sys.argv[1:6]
+arguments = sys.argv[6:]
 channel, account = inherited_channel(identity, CLIENT_REQUESTS, CLIENT_REPLIES)
 drop_privileges(account)
 def descriptors():
     numbers = os.listdir("/proc/self/fd")  # that of the listing itself is gone by now
     return sorted(int(n) for n in numbers if os.path.exists(f"/proc/self/fd/{{n}}"))
 about = dict(
-    flags=[flags, dash_m, module], arguments=arguments, uid=os.getresuid(),
-    environment=sorted(os.environ), cwd=os.getcwd(), stdin=os.readlink("/proc/self/fd/0"),
+    flags=[*flags, begin, module], arguments=arguments, uid=os.getresuid(),
+    environment=sorted(os.environ), stdin=os.readlink("/proc/self/fd/0"),
     leader=os.getsid(0) == os.getpid(), channel=channel.fileno(), descriptors=descriptors(),
 )
 try:
@@ -61,7 +64,7 @@ if "stay" in arguments:
 @contextmanager
 def spawned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str
-) -> Iterator[tuple["subprocess.Popen[bytes]", Channel]]:
+) -> Iterator[tuple[NetworkProcess, Channel]]:
     interpreter = tmp_path / "python"
     interpreter.write_text(INTERPRETER)
     interpreter.chmod(0o755)
@@ -109,10 +112,9 @@ def test_the_network_process_gets_one_end_and_nothing_else(
         channel.send(Stop(release=False))
         assert process.wait(10) == 0
     os.close(kept)
-    assert found["flags"] == ["-I", "-m", "wg_dynamic.cli.client_network"]
+    assert found["flags"] == ["-I", "-S", begin.__file__, "wg_dynamic.cli.client_network"]
     assert found["arguments"] == ["stderr", "quiet"]
     assert found["uid"] == [60970] * 3
-    assert found["cwd"] == "/"
     assert found["stdin"] == "/dev/null"
     assert "LANG" in found["environment"]
     assert not {"SECRET", "PYTHONPATH", "HOME", "NOTIFY_SOCKET"} & set(found["environment"])

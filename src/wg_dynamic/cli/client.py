@@ -6,45 +6,27 @@ import sys
 
 from wg_dynamic import __version__
 from wg_dynamic.address import Prefix
-from wg_dynamic.cli.daemon import (
-    Parser,
-    add_daemon_options,
-    confine_helper,
-    network_arguments,
-    run_daemon,
-    stop_daemon,
-    umask,
-    verdict_on_failure,
-)
+from wg_dynamic.cli.client_start import DEFAULT_WAIT, PROGRAM, start
+from wg_dynamic.cli.daemon import umask
+from wg_dynamic.cli.options import Parser, add_daemon_options
+from wg_dynamic.cli.running import stop_daemon
 from wg_dynamic.cli.show import describe, has_lease
-from wg_dynamic.cli.status import GONE, NO_LEASE, NOT_RUNNING, OK, run
-from wg_dynamic.cli.supervise import supervise
+from wg_dynamic.cli.status import NO_LEASE, NOT_RUNNING, OK, run
 from wg_dynamic.helper.client import (
     ROLE,
-    ClientHelper,
-    ClientSettings,
-    open_interface,
     undo_leftovers,
 )
 from wg_dynamic.helper.config.file import load_client_config
 from wg_dynamic.helper.config.values import parse_network
 from wg_dynamic.helper.control_socket import ask_status
-from wg_dynamic.helper.leftovers import undo_what_is_left_of_gone
 from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.helper.qualify import find_interface
-from wg_dynamic.helper.supervisor import stop_signals
 from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import Entry, read_entries
 from wg_dynamic.record import replace
-from wg_dynamic.system.background import Verdict
-from wg_dynamic.system.clock import SystemClock
-from wg_dynamic.system.notify import notify
-from wg_dynamic.system.privileges import require_root, service_account
+from wg_dynamic.system.privileges import require_root
 from wg_dynamic.system.runtime import RuntimeDirectory, control_path
 from wg_dynamic.wireguard.key import format_key
-
-PROGRAM = "wg-dynamic-client"
-DEFAULT_WAIT = 5.0
 
 
 def _prefix(text: str) -> Prefix:
@@ -137,43 +119,7 @@ def _main(arguments: argparse.Namespace) -> int:
         return _stop(arguments.interface)
     if arguments.status:
         return _status(arguments.interface, as_json=arguments.json)
-    name = arguments.interface
-    settings = ClientSettings(name, _accepts(arguments), arguments.user)
-    away = f"{name}: no lease yet after {arguments.wait:g} s, going on in the background"
-    return run_daemon(
-        PROGRAM,
-        arguments,
-        lambda verdict, destination: _keep(arguments, settings, verdict, destination),
-        arguments.wait,
-        away,
-    )
-
-
-def _keep(
-    arguments: argparse.Namespace, settings: ClientSettings, verdict: Verdict, destination: str
-) -> int:
-    account = service_account(arguments.user)
-    confine_helper()
-    interfaces = RtnetlinkControl()
-    events = interfaces.events()  # before the first look: nothing is missed in between
-    signals = stop_signals()
-    undo_what_is_left_of_gone(interfaces, ROLE)
-    opened = open_interface(settings, interfaces)
-    helper, supervisor = supervise(
-        opened,
-        lambda: ClientHelper(settings, interfaces, verdict, opened, SystemClock()),
-        account=account,
-        events=events,
-        arguments=network_arguments(destination, verbose=arguments.verbose),
-        signals=signals,
-        status=lambda helper: helper.status(),
-    )
-    if supervisor.failed:
-        return verdict_on_failure(PROGRAM, verdict, helper.reason)
-    if supervisor.gone and not supervisor.stopping:
-        # systemd may have seen the next one of that name while we were still at it.
-        return GONE if notify(f"STATUS={arguments.interface} is gone") else OK
-    return OK
+    return start(arguments, _accepts(arguments))
 
 
 def _status(name: str, *, as_json: bool) -> int:

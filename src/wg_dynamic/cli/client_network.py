@@ -1,7 +1,5 @@
 """The client's network process. Started by the helper only: arguments are its business."""
 
-import sys
-
 from wg_dynamic.cli.network import run_network_process
 from wg_dynamic.client.daemon import keep_lease
 from wg_dynamic.privsep.channel import Channel
@@ -16,7 +14,6 @@ def _work(channel: Channel, sandbox: Sandbox) -> None:
     keep_lease(start, channel, SystemClock())
 
 
-if __name__ == "__main__":
-    sys.exit(
-        run_network_process("wg-dynamic-client", sys.argv, CLIENT_REQUESTS, CLIENT_REPLIES, _work)
-    )
+def main(words: list[str]) -> int:
+    """The process; returns its exit status."""
+    return run_network_process("wg-dynamic-client", words, CLIENT_REQUESTS, CLIENT_REPLIES, _work)

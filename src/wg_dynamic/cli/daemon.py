@@ -1,68 +1,36 @@
-"""What both daemons' commands share: foreground or background, log, helper, clean-up."""
+"""What both daemons' commands share: foreground or background, log, helper.
 
-import argparse
+Imports little: see cli/client_start.py.
+"""
+
 import os
-import select
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any
 
-from wg_dynamic.cli.status import FAILED, NOT_RUNNING, OK, UNQUALIFIED, USAGE, status_of
+from wg_dynamic.cli.status import FAILED, UNQUALIFIED, status_of
 from wg_dynamic.errors import ConfigError, WgDynamicError
-from wg_dynamic.helper.control_socket import ask_reload, stop_running
 from wg_dynamic.system.background import Verdict, go_to_background, redirect_stderr
 from wg_dynamic.system.log import (
     STDERR,
     SYSLOG,
     SYSLOG_SOCKET,
-    complain,
     logger,
     set_up_log,
     standard_error,
 )
 from wg_dynamic.system.privileges import limit_helper
-from wg_dynamic.system.runtime import RuntimeDirectory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LOG = logger(__name__)
 
 NO_LOG = f"nowhere, as there is no {SYSLOG_SOCKET}: use --log-file"
-STOP_TRIES = 20
-STOP_PAUSE = 0.05
-"""Seconds between tries: a daemon that starts has the lock a moment before its socket."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        complain(self.prog, f"{message}; see {self.prog} --help")
-        sys.exit(USAGE)
-
-
-def add_daemon_options(parser: argparse.ArgumentParser) -> None:
-    """The options that both daemons take."""
-    parser.add_argument(
-        "--foreground", action="store_true", help="stay in the foreground, log to standard error"
-    )
-    parser.add_argument(
-        "--log-file",
-        type=Path,
-        metavar="FILE",
-        help="in the background: log to FILE instead of syslog",
-    )
-    parser.add_argument(
-        "--user",
-        metavar="NAME",
-        help="account of the process that parses packets (default: wg-dynamic, else uid 60970)",
-    )
-    parser.add_argument("--verbose", action="store_true", help="log more")
 
 
 def run_daemon(
     program: str,
-    arguments: argparse.Namespace,
+    arguments: Any,
     daemon: Callable[[Verdict, str], int],
     wait: float | None,
     away: str,
@@ -100,14 +68,14 @@ def run_daemon(
     return go_to_background(in_background, wait, f"{away}; log: {where}", lost)
 
 
-def log_place(log_file: Path | None) -> str:
+def log_place(log_file: "Path | None") -> str:
     """Where the daemon in the background writes its log, in words."""
     if log_file is not None:
         return str(log_file)
     return "syslog" if os.path.exists(SYSLOG_SOCKET) else NO_LOG
 
 
-def _open_log(log_file: Path | None) -> None:
+def _open_log(log_file: "Path | None") -> None:
     try:
         redirect_stderr(log_file)
     except ConfigError:
@@ -126,67 +94,6 @@ def verdict_on_failure(program: str, verdict: Verdict, reason: str) -> int:
     _LOG.error("%s", reason)
     verdict.give(UNQUALIFIED, f"{program}: {reason}")
     return UNQUALIFIED
-
-
-def stop_daemon(
-    program: str,
-    name: str,
-    runtime: RuntimeDirectory,
-    undo: Callable[[], bool],
-    *,
-    release: bool,
-) -> int:
-    """Stop the daemon of an interface; without one, undo what a killed one left behind.
-
-    Args:
-        program: whose daemon.
-        name: the interface.
-        runtime: of that daemon's role on the interface.
-        undo: called with the lock held; whether there was anything to undo.
-        release: a client gives its lease back.
-
-    Returns:
-        The exit status for the command.
-
-    Raises:
-        ConfigError: another program's daemon runs there.
-    """
-    for left in reversed(range(STOP_TRIES)):
-        if stop_running(runtime.control, release=release):
-            return OK
-        if runtime.lock(f"{program} --stop {name}"):
-            break
-        if not left:
-            msg = f"no {program} to stop on {name}: {runtime.holder()} runs there"
-            raise ConfigError(msg)
-        select.select([], [], [], STOP_PAUSE)
-    try:
-        undone = runtime.ledger.exists() and undo()
-    finally:
-        runtime.release()
-    text = "undid what a killed one had left" if undone else "nothing to undo"
-    sys.stdout.write(f"{name}: no {program} runs here; {text}\n")
-    return OK
-
-
-def reload_daemon(program: str, name: str, runtime: RuntimeDirectory) -> int:
-    """Let the daemon of an interface read its configuration again, and say how that went.
-
-    Returns:
-        The exit status for the command: USAGE when nothing was changed.
-
-    Raises:
-        WgDynamicError: it is there and does not answer.
-    """
-    answer = ask_reload(runtime.control)
-    if answer is None:
-        complain(program, f"no {program} runs on {name}, expected one to reload")
-        return NOT_RUNNING
-    if not answer.done:
-        complain(program, f"{name}: not taken, all stays as it was\n{answer.text}")
-        return USAGE
-    sys.stdout.write(f"{answer.text}\n")
-    return OK
 
 
 def network_arguments(destination: str, *, verbose: bool) -> list[str]:

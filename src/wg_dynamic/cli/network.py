@@ -1,6 +1,7 @@
 """What both network processes do first: drop root, then listen to the helper and nobody else."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 
@@ -28,6 +29,7 @@ def run_network_process(
     Everything is imported by now: from here on nothing is read that only root may read, and once
     `work` has closed the sandbox, which is the first thing it does, nothing at all.
     """
+    os.chdir("/")
     _, identity, log_destination, verbosity, *again = argv
     channel, account = inherited_channel(identity, sends, receives)
     set_up_log(program, log_destination, verbose=verbosity == "verbose")

@@ -9,18 +9,14 @@ from pathlib import Path
 from wg_dynamic import __version__
 from wg_dynamic.cli.check_store import check_store
 from wg_dynamic.cli.daemon import (
-    STOP_PAUSE,
-    STOP_TRIES,
-    Parser,
-    add_daemon_options,
     confine_helper,
     network_arguments,
-    reload_daemon,
     run_daemon,
-    stop_daemon,
     umask,
     verdict_on_failure,
 )
+from wg_dynamic.cli.options import Parser, add_daemon_options
+from wg_dynamic.cli.running import STOP_PAUSE, STOP_TRIES, reload_daemon, stop_daemon
 from wg_dynamic.cli.status import OK, run
 from wg_dynamic.cli.supervise import supervise
 from wg_dynamic.errors import ConfigError

@@ -1,6 +1,5 @@
 """The process that reads a lease database for --check-store. Started by the command only."""
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -32,7 +31,6 @@ def _work(channel: Channel, sandbox: Sandbox) -> None:
     channel.send(Checked(summary[:MAX_TEXT], len(problems)))
 
 
-if __name__ == "__main__":
-    sys.exit(
-        run_network_process("wg-dynamic-server", sys.argv, CHECK_REPLIES, CHECK_REQUESTS, _work)
-    )
+def main(words: list[str]) -> int:
+    """The process; returns its exit status."""
+    return run_network_process("wg-dynamic-server", words, CHECK_REPLIES, CHECK_REQUESTS, _work)

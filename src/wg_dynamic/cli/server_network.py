@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from pathlib import Path
 
 from wg_dynamic.cli.network import run_network_process
@@ -69,7 +68,6 @@ def _admin_listener(channel: Channel) -> socket.socket | None:
     return attached
 
 
-if __name__ == "__main__":
-    sys.exit(
-        run_network_process("wg-dynamic-server", sys.argv, SERVER_REQUESTS, SERVER_REPLIES, _work)
-    )
+def main(words: list[str]) -> int:
+    """The process; returns its exit status."""
+    return run_network_process("wg-dynamic-server", words, SERVER_REQUESTS, SERVER_REPLIES, _work)

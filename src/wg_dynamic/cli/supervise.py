@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Protocol, TypeVar
 
 from wg_dynamic.helper.control_socket import ControlSocket
-from wg_dynamic.helper.supervisor import Reloads, Role, Supervisor
+from wg_dynamic.helper.supervisor import Reloads, Role, Started, Supervisor
 from wg_dynamic.netlink.control import EventSource
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.privileges import Account
@@ -50,6 +50,7 @@ def supervise(
     status: Callable[[_Helper], str] | None = None,
     has_served: bool = False,
     reloads: Callable[[_Helper], Reloads] | None = None,
+    started: Started | None = None,
 ) -> tuple[_Helper, Supervisor]:
     """Run the helper of an opened interface to its end, and close everything.
 
@@ -60,6 +61,7 @@ def supervise(
         events: of the kernel.
         arguments: of the network process.
         signals: see `Supervisor.run`.
+        started: a network process that runs already, to be the first.
         has_served: whether it did, before the interface was made anew: no failure ends it then.
         on_gone: called when the interface is gone, before the control socket is.
         status: what the control socket answers with when it is asked.
@@ -85,6 +87,7 @@ def supervise(
             arguments=arguments,
             has_served=has_served,
             reloads=None if reloads is None else reloads(helper),
+            started=started,
         )
         control.reloads = reloads is not None
         released.callback(lambda: helper.close(gone=supervisor.gone))

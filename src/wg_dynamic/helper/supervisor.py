@@ -8,7 +8,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 from typing import Protocol
 
 from wg_dynamic.errors import WgDynamicError
@@ -16,6 +15,7 @@ from wg_dynamic.helper.control_socket import ControlSocket, ReloadCall
 from wg_dynamic.netlink.control import Event, EventSource
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelClosedError, ChannelError
+from wg_dynamic.privsep.process import NetworkProcess
 from wg_dynamic.privsep.requests import MAX_TEXT, Fatal, Ready, Stop
 from wg_dynamic.privsep.spawn import AGAIN, spawn_network_process
 from wg_dynamic.record import dataclass
@@ -39,6 +39,10 @@ MESSAGES_AT_A_TIME = 32
 RECHECK = 30.0
 """Seconds between two Rechecks, and the longest wait in one select: deadlines are met within this
 after a suspend."""
+
+
+Started = tuple[NetworkProcess, socket.socket]
+"""A network process, and our end of the channel to it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Supervisor:
         arguments: list[str],
         has_served: bool = False,
         reloads: Reloads | None = None,
+        started: Started | None = None,
     ) -> None:
         """Nothing runs before `run`.
 
@@ -131,6 +136,7 @@ class Supervisor:
             arguments: of the network process.
             has_served: one did before, on the interface that was there before.
             reloads: the role, if it can read its configuration again.
+            started: the first network process, started as we would have done it.
         """
         self._role = role
         self._reloads = reloads
@@ -142,13 +148,14 @@ class Supervisor:
         self._control = control
         self._arguments = arguments
         self._selector = selectors.DefaultSelector()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: NetworkProcess | None = None
         self._channel: Channel | None = None
         self._started_at = 0.0
         self._restart_at: float | None = None
         self._restart_delay = RESTART_FIRST
         self._failed_starts = 0
         self._has_served = has_served
+        self._started = started
         self._is_ready = False
         """The present network process has said so."""
         self._again = False
@@ -209,19 +216,22 @@ class Supervisor:
         self._started_at = self._clock.now()
         try:
             message, attached = self._role.start_message()
-            self._process, self._channel = spawn_network_process(
-                self._role.module,
-                self._account,
-                [*self._arguments, *([AGAIN] if self._again else [])],
-                self._role.sends,
-                self._role.receives,
-            )
+            self._process, self._channel = self._spawn()
             self._again = True
             self._is_ready = False
             self._selector.register(self._channel, selectors.EVENT_READ, self._on_channel)
             self._channel.send(message, attached)
         except (OSError, WgDynamicError) as error:  # no memory, no process, or dead already
             self._process_ended(f"cannot start ({error})")
+
+    def _spawn(self) -> tuple[NetworkProcess, Channel]:
+        """The one that runs already, or a new one. Raises ChannelError."""
+        sends, receives = self._role.sends, self._role.receives
+        if self._started is not None:
+            (process, end), self._started = self._started, None
+            return process, Channel(end, sends, receives)
+        arguments = [*self._arguments, *([AGAIN] if self._again else [])]
+        return spawn_network_process(self._role.module, self._account, arguments, sends, receives)
 
     def _end_process(self) -> None:
         """Close the channel, which ends the process, and take its status; kill it if need be."""
@@ -232,7 +242,7 @@ class Supervisor:
         if self._process is not None:
             try:
                 self._process.wait(2.0)
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 self._process.kill()
                 self._process.wait()
             self._process = None

@@ -9,10 +9,12 @@ what executes, what has the rights of a device.
 import os
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from wg_dynamic.system.libc import system_call
+
+Name = str | os.PathLike[str]
+"""Of a file or directory."""
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -50,9 +52,9 @@ def version() -> int:
 
 def restrict(
     *,
-    work: Sequence[Path] = (),
-    scratch: Sequence[Path] = (),
-    readable: Sequence[Path] = (),
+    work: Sequence[Name] = (),
+    scratch: Sequence[Name] = (),
+    readable: Sequence[Name] = (),
     up_to: int = SCOPE_FROM,
 ) -> int:
     """Refuse ourselves, and every child, for ever, what is not named here.
@@ -91,7 +93,7 @@ def restrict(
     return known
 
 
-def _allow(ruleset: int, path: Path, rights: int) -> None:
+def _allow(ruleset: int, path: Name, rights: int) -> None:
     try:
         beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

@@ -14,7 +14,6 @@ What the kernel lacks is no error: there is more than one wall before everything
 import os
 import resource
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from wg_dynamic.privsep import landlock, seccomp
 from wg_dynamic.record import dataclass
@@ -22,7 +21,7 @@ from wg_dynamic.system.log import logger
 
 _LOG = logger(__name__)
 
-RANDOM = Path("/dev/urandom")
+RANDOM = "/dev/urandom"
 """SQLite's seed."""
 
 
@@ -55,9 +54,9 @@ class Sandbox:
         self,
         confinement: Confinement,
         *,
-        work: Sequence[Path] = (),
-        scratch: Sequence[Path] = (),
-        readable: Sequence[Path] = (),
+        work: Sequence[landlock.Name] = (),
+        scratch: Sequence[landlock.Name] = (),
+        readable: Sequence[landlock.Name] = (),
     ) -> None:
         """Close it for ever; the directories and files as for landlock.restrict.
 

@@ -5,21 +5,22 @@ writes one line of verdict; a daemon that dies without one is reported as such.
 """
 
 import contextlib
-import json
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wg_dynamic.system.log import logger
-from wg_dynamic.system.ownership import open_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LOG = logger(__name__)
 
 _TEXT_SIZE = 2048
-"""Characters of a verdict: the pipe holds it whole, however JSON writes them."""
+"""Characters of a verdict: the pipe holds it whole."""
 
 
 class Verdict:
@@ -36,7 +37,7 @@ class Verdict:
         self.is_given = True
         if self._descriptor is None:
             return
-        line = json.dumps([status, text[:_TEXT_SIZE]]).encode()
+        line = f"{status} {text[:_TEXT_SIZE]}".encode(errors="replace")
         try:
             os.write(self._descriptor, line)
         except BrokenPipeError:
@@ -69,12 +70,12 @@ def go_to_background(
         if not ready:
             sys.stdout.write(away + "\n")
             return 0
-        line = verdicts.read()  # the daemon closes its end after the one it gives
+        line = verdicts.read().decode()  # the daemon closes its end after the one it gives
     if not line:
         sys.stderr.write("the daemon ended while starting: see its log\n")
         return 1
-    status, text = json.loads(line)
-    if status == 0:
+    status, _, text = line.partition(" ")
+    if status == "0":
         sys.stdout.write(f"{text}{note}\n")
     else:
         sys.stderr.write(text + "\n")
@@ -106,12 +107,17 @@ def _run_daemon(daemon: Callable[[Verdict], int], verdict: Verdict) -> int:
     return daemon(verdict)
 
 
-def redirect_stderr(log_file: Path | None) -> None:
+def redirect_stderr(log_file: "Path | None") -> None:
     """Let the daemon's standard error, inherited by its children, go to a file or nowhere.
 
     Raises as system.ownership.open_log.
     """
-    target = os.open(os.devnull, os.O_WRONLY) if log_file is None else open_log(log_file)
+    if log_file is None:
+        target = os.open(os.devnull, os.O_WRONLY)
+    else:
+        from wg_dynamic.system.ownership import open_log  # noqa: PLC0415 - few want it
+
+        target = open_log(log_file)
     os.dup2(target, 2)
     os.close(target)
 

@@ -1,7 +1,6 @@
 """The only reader of clocks. CLOCK_BOOTTIME decides: it goes on in suspend and never steps."""
 
 import time
-from pathlib import Path
 from typing import Protocol
 
 
@@ -42,5 +41,6 @@ class SystemClock:
     def boot_id(self) -> str:
         """See Clock."""
         if not self._boot_id:
-            self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                self._boot_id = file.read().strip()
         return self._boot_id

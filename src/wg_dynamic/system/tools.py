@@ -8,13 +8,15 @@ children: they form one process group. What it prints is kept up to a bound and 
 import os
 import select
 import signal
-import subprocess
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.record import dataclass
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.log import printable
+
+if TYPE_CHECKING:
+    import subprocess
 
 TRUSTED_PATH: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where tools are looked for: directories that root alone writes to. /usr/local is not among them:
@@ -106,6 +108,8 @@ def run_tool(
 
 def _start(command: list[str], text: str) -> "subprocess.Popen[bytes]":
     """Raises OSError."""
+    import subprocess  # noqa: PLC0415 - most clients never run a tool, and start sooner without
+
     # A file in memory, not a pipe: a tool that does not read it cannot keep us waiting.
     stdin = os.memfd_create("stdin")
     try:

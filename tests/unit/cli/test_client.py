@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,11 @@ from tests.fakes.netlink import FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.cli import client as module
-from wg_dynamic.cli import daemon as shared
-from wg_dynamic.cli import supervise
+from wg_dynamic.cli import running as shared
 from wg_dynamic.cli.client import main, make_parser
-from wg_dynamic.errors import ConfigError, UsageError, WgDynamicError
-from wg_dynamic.helper.client import ClientSettings, QualifiedInterface
+from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.policy import Acceptance
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, MTU, Entry, Ledger, Setting
-from wg_dynamic.system.background import Verdict
-from wg_dynamic.system.privileges import Account
 from wg_dynamic.system.runtime import RuntimeDirectory
 
 NAME = parse_prefix("fe80::1/128")
@@ -37,13 +32,10 @@ class World:
         replace = monkeypatch.setattr
         replace(os, "geteuid", lambda: 0)
         replace(module, "load_client_config", lambda _: Acceptance())
-        replace(module, "undo_what_is_left_of_gone", lambda *_: None)
         replace(module, "umask", lambda: None)
         replace(module, "RtnetlinkControl", lambda: self.interfaces)
         replace(module, "RuntimeDirectory", self.runtime)
         replace(shared, "stop_running", self.stop_running)
-        replace(module, "service_account", lambda _: Account(60970, 60970))
-        replace(module, "stop_signals", lambda: 99)
         replace("wg_dynamic.helper.qualify.open_control", lambda _: self.wireguard)
         replace(shared.select, "select", lambda *_: self.done.append("wait"))  # type: ignore[attr-defined]
 
@@ -259,66 +251,24 @@ def test_json_without_status_and_status_with_stop_make_no_sense(
         assert capsys.readouterr().err.count("\n") == 1
 
 
-# --- keeping a lease -------------------------------------------------------------------------
-
-
-class FakeParts:
-    """Stands for everything that `_keep` puts together; keeps the order of what is done."""
-
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.done = world.done
-        self.gone = False
-        self.stopping = False
-        self.failed = False
-        self.reason = "no way"
-        self.error: Exception | None = None
-        self.settings: object = None
-        runtime = world.runtime()
-        assert runtime.lock("x")
-        monkeypatch.setattr(runtime, "release", lambda: self.done.append("release"))
-        opened = QualifiedInterface(world.link, world.wireguard, NAME, runtime)
-
-        def open_interface(settings: ClientSettings, _: object) -> QualifiedInterface:
-            self.settings = settings
-            return opened
-
-        monkeypatch.setattr(module, "open_interface", open_interface)
-        monkeypatch.setattr(module, "ClientHelper", self.make("ClientHelper"))
-        for name in ("ControlSocket", "Supervisor"):
-            monkeypatch.setattr(supervise, name, self.make(name))
-
-    def make(self, name: str) -> Callable[..., Any]:
-        def made(*_: object, **more: object) -> "FakeParts":
-            self.done.append(name)
-            if name == "Supervisor":
-                assert more["arguments"] == ["stderr", "quiet"]
-            return self
-
-        return made
-
-    def last_call(self) -> bool:
-        return False
-
-    def start(self) -> None:
-        self.done.append("start")
-        if self.error is not None:
-            raise self.error
-
-    def run(self, signals: int) -> None:
-        assert signals == 99
-        self.done.append("run")
-
-    def close(self, **more: object) -> None:
-        self.done.append(("close helper", more["gone"]) if more else "close control")
+# --- a start ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def parts(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeParts:
-    return FakeParts(world, monkeypatch)
+def started(world: World, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Acceptance]]:
+    """What was started, with what is taken."""
+    seen: list[tuple[Any, Acceptance]] = []
+
+    def start(arguments: Any, accepts: Acceptance) -> int:
+        seen.append((arguments, accepts))
+        return 0
+
+    monkeypatch.setattr(module, "start", start)
+    return seen
 
 
 def test_options_add_to_what_the_file_says(
-    parts: FakeParts, monkeypatch: pytest.MonkeyPatch
+    started: list[tuple[Any, Acceptance]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefixes = [parse_prefix(f"192.0.{n}.0/24") for n in range(4)]
     said = Acceptance((prefixes[0],), (prefixes[1],), default_route=True)
@@ -326,11 +276,14 @@ def test_options_add_to_what_the_file_says(
     words = ["--accept-routes", "192.0.2.0/24", "--accept-dns", "192.0.3.0/24"]
     assert main(["--foreground", *words, "wg0"]) == 0
     accepts = Acceptance((prefixes[0], prefixes[2]), (prefixes[1], prefixes[3]), default_route=True)
-    assert parts.settings == ClientSettings("wg0", accepts, None)
+    ((arguments, taken),) = started
+    assert (arguments.interface, arguments.foreground, taken) == ("wg0", True, accepts)
 
 
 def test_what_is_wrong_with_the_file_is_said_before_anything_is_done(
-    parts: FakeParts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    started: list[tuple[Any, Acceptance]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def wrong(_: str) -> Acceptance:
         msg = "wg0.toml: no"
@@ -339,51 +292,4 @@ def test_what_is_wrong_with_the_file_is_said_before_anything_is_done(
     monkeypatch.setattr(module, "load_client_config", wrong)
     assert main(["wg0"]) == 2
     assert capsys.readouterr().err == "wg-dynamic-client: wg0.toml: no\n"
-    assert parts.done == []
-
-
-MADE = ["ControlSocket", "ClientHelper", "Supervisor", "start"]
-
-
-@pytest.mark.parametrize("gone", [True, False])
-def test_who_waits_for_the_end_is_told_after_everything_is_undone(
-    parts: FakeParts, *, gone: bool
-) -> None:
-    parts.gone = gone
-    words = ["--foreground", "--accept-routes", "192.0.2.0/24", "--user", "x", "wg0"]
-    assert main(words) == 0
-    assert parts.settings == ClientSettings("wg0", Acceptance((parse_prefix("192.0.2.0/24"),)), "x")
-    assert parts.done == [*MADE, "run", ("close helper", gone), "release", "close control"]
-
-
-def test_a_start_that_fails_leaves_nothing(
-    parts: FakeParts, capsys: pytest.CaptureFixture[str]
-) -> None:
-    parts.error = WgDynamicError("the kernel is busy")
-    assert main(["--foreground", "wg0"]) == 1
-    assert parts.done == [*MADE, ("close helper", False), "release", "close control"]
-    assert capsys.readouterr().err == "wg-dynamic-client: the kernel is busy\n"
-
-
-def test_a_network_process_that_cannot_go_on_is_a_failure(parts: FakeParts) -> None:
-    parts.failed = True
-    assert main(["--foreground", "wg0"]) == 3
-
-
-def test_in_the_background_the_first_lease_is_waited_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[object] = []
-
-    def run_daemon(*arguments: Any) -> int:
-        program, _, daemon, wait, away = arguments
-        seen.extend((program, wait, away))
-        with pytest.raises(ConfigError):
-            daemon(Verdict(None), "syslog")
-        return 0
-
-    monkeypatch.setattr(module, "run_daemon", run_daemon)
-    assert main(["--wait", "0.5", "wg0"]) == 0
-    away = "wg0: no lease yet after 0.5 s, going on in the background"
-    assert seen == ["wg-dynamic-client", 0.5, away]
-    assert world.wireguard.closed
+    assert started == []

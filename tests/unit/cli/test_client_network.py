@@ -1,4 +1,3 @@
-import runpy
 import socket
 from typing import Any
 
@@ -19,11 +18,8 @@ def test_it_runs_as_the_client_s_end_of_the_channel(monkeypatch: pytest.MonkeyPa
         seen.extend(arguments)
         return 7
 
-    monkeypatch.setattr("wg_dynamic.cli.network.run_network_process", run)
-    monkeypatch.setattr("sys.argv", ["client_network", "1,2,3", "stderr", "quiet"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(module.__file__), run_name="__main__")
-    assert ended.value.code == 7
+    monkeypatch.setattr(module, "run_network_process", run)
+    assert module.main(["client_network", "1,2,3", "stderr", "quiet"]) == 7
     program, argv, sends, receives, work = seen
     assert (program, argv[1:]) == ("wg-dynamic-client", ["1,2,3", "stderr", "quiet"])
     assert (sends, receives) == (CLIENT_REQUESTS, CLIENT_REPLIES)

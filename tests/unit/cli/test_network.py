@@ -1,3 +1,4 @@
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,7 @@ def order(monkeypatch: pytest.MonkeyPatch, channel: FakeChannel) -> list[object]
     monkeypatch.setattr(module, "set_up_log", lambda *a, **k: done.append((a, k)))
     monkeypatch.setattr(module, "drop_privileges", drop)
     monkeypatch.setattr(module, "Sandbox", lambda lacks, tell: (lacks, tell))
+    monkeypatch.setattr(os, "chdir", done.append)
     monkeypatch.setattr(signal, "signal", lambda *a: done.append(a))
     return done
 
@@ -62,6 +64,7 @@ def run(work: Callable[[Channel, Any], None], *again: str) -> int:
 def test_it_drops_root_before_it_works(order: list[object]) -> None:
     assert run(lambda _, sandbox: order.append(sandbox)) == 0
     assert order == [
+        "/",
         ("7,60970,60970", (Fatal,), (Ready,)),
         (("wg-x", "syslog"), {"verbose": True}),
         Account(60970, 60970),

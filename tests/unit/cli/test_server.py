@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.netlink import FakeEvents, FakeInterfaces
 from tests.fakes.wireguard import FakeWireGuard
 from wg_dynamic.address import parse_address, parse_prefix
-from wg_dynamic.cli import daemon as shared
+from wg_dynamic.cli import running as shared
 from wg_dynamic.cli import server as module
 from wg_dynamic.cli import supervise
 from wg_dynamic.cli.server import main, make_parser

@@ -1,4 +1,3 @@
-import runpy
 import socket
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ def test_it_tells_each_problem_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_runs_at_its_end_of_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("wg_dynamic.cli.network.run_network_process", lambda *a: seen.extend(a))
-    monkeypatch.setattr("sys.argv", ["server_check", "1,2,3", "stderr", "quiet"])
-    with pytest.raises(SystemExit):
-        runpy.run_path(str(Path(str(module.__file__))), run_name="__main__")
+    monkeypatch.setattr(module, "run_network_process", lambda *a: seen.extend(a))
+    module.main(["server_check", "1,2,3", "stderr", "quiet"])
     assert (seen[0], seen[2], seen[3]) == ("wg-dynamic-server", CHECK_REPLIES, CHECK_REQUESTS)

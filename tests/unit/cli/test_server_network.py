@@ -1,4 +1,3 @@
-import runpy
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -51,11 +50,8 @@ def test_it_runs_as_the_server_s_end_of_the_channel(monkeypatch: pytest.MonkeyPa
         seen.extend(arguments)
         return 7
 
-    monkeypatch.setattr("wg_dynamic.cli.network.run_network_process", run)
-    monkeypatch.setattr("sys.argv", ["server_network", "1,2,3", "stderr", "quiet"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(module.__file__), run_name="__main__")
-    assert ended.value.code == 7
+    monkeypatch.setattr(module, "run_network_process", run)
+    assert module.main(["server_network", "1,2,3", "stderr", "quiet"]) == 7
     program, argv, sends, receives, function = seen
     assert (program, argv[1:]) == ("wg-dynamic-server", ["1,2,3", "stderr", "quiet"])
     assert (sends, receives) == (SERVER_REQUESTS, SERVER_REPLIES)

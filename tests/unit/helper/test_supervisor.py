@@ -2,7 +2,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -72,8 +71,7 @@ class FakeProcess:
 
     def wait(self, timeout: float | None = None) -> int:
         if self.hangs and timeout is not None:
-            command = "network"
-            raise subprocess.TimeoutExpired(command, timeout)
+            raise TimeoutError
         self.channel.close()
         return 0
 

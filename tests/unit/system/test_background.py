@@ -1,6 +1,5 @@
 """Verdicts; forks are tests/integration/test_background.py."""
 
-import json
 import os
 import signal
 import sys
@@ -26,7 +25,7 @@ def test_a_verdict_goes_down_the_pipe_and_ends_it(pipe: tuple[int, int]) -> None
     verdict.give(3, "no such interface")
     given.append(verdict.is_given)
     assert given == [False, True]
-    assert json.loads(os.read(pipe[0], 4096)) == [3, "no such interface"]
+    assert os.read(pipe[0], 4096) == b"3 no such interface"
     assert os.read(pipe[0], 1) == b""
 
 
@@ -34,7 +33,7 @@ def test_the_first_verdict_counts(pipe: tuple[int, int]) -> None:
     verdict = Verdict(pipe[1])
     verdict.give(0, "leased")
     verdict.give(1, "failed")
-    assert json.loads(os.read(pipe[0], 4096)) == [0, "leased"]
+    assert os.read(pipe[0], 4096) == b"0 leased"
 
 
 @pytest.mark.parametrize("text", ["x" * 99_999, "\N{SNOWMAN}" * 99_999, "\0" * 99_999])
@@ -42,8 +41,8 @@ def test_a_long_verdict_is_cut_and_blocks_nobody(pipe: tuple[int, int], text: st
     os.set_blocking(pipe[1], False)
     Verdict(pipe[1]).give(1, text)
     data = b"".join(iter(lambda: os.read(pipe[0], 4096), b""))
-    status, said = json.loads(data)
-    assert status == 1
+    status, _, said = data.decode().partition(" ")
+    assert status == "1"
     assert said == text[: len(said)]
     assert len(said) >= 1000
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias
 
-from wg_dynamic.cli.daemon import Parser
+from wg_dynamic.cli.options import Parser
 
 Nouns: TypeAlias = "argparse._SubParsersAction[Parser]"
 """What `add_parser` of a noun's module adds itself to."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from wg_dynamic import __version__
 from wg_dynamic.cli.command import config, lladdr, peer
-from wg_dynamic.cli.daemon import Parser
+from wg_dynamic.cli.options import Parser
 from wg_dynamic.cli.status import FAILED, run
 
 PROGRAM: Final = "wg-dynamic"

@@ -12,7 +12,7 @@ from wg_dynamic.cli.command.hub import Hub, NewPeer
 from wg_dynamic.cli.command.lladdr import argument_key
 from wg_dynamic.cli.command.output import print_json
 from wg_dynamic.cli.command.qr import NoCodeError, draw
-from wg_dynamic.cli.daemon import Parser
+from wg_dynamic.cli.options import Parser
 from wg_dynamic.errors import UsageError
 from wg_dynamic.leases.pool import is_leasable
 from wg_dynamic.record import dataclass

@@ -3,7 +3,7 @@
 import pytest
 
 from wg_dynamic.cli.command.arguments import add_json, add_noun, add_verb
-from wg_dynamic.cli.daemon import Parser
+from wg_dynamic.cli.options import Parser
 
 
 def parser() -> Parser:

@@ -13,7 +13,7 @@ from wg_dynamic.cli.command.hub import Hub
 from wg_dynamic.cli.command.keys import KeyPair
 from wg_dynamic.cli.command.qr import NoCodeError
 from wg_dynamic.cli.command.quick_conf import QuickConf
-from wg_dynamic.cli.daemon import Parser
+from wg_dynamic.cli.options import Parser
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config import file as file_module
 from wg_dynamic.helper.config.peers import PeersFile
