@@ -124,6 +124,7 @@ def test_a_laptop_is_online_by_what_was_printed(lab: Lab, hub: Hub) -> None:
     assert listed["endpoint"].startswith(f"{laptop.address}:")
     (line,) = [line for line in hub.peer("list").splitlines() if "laptop" in line]
     assert address in line
+    assert "name=laptop" in server.output()  # it was told before the laptop came
     assert "ago" in line or "now" in line
 
     server.wait_for_output("working by the new configuration")
