@@ -10,6 +10,7 @@ import pytest
 from tools.repository import ROOT
 from wg_dynamic import __version__
 
+COMMANDS = ("wg-dynamic", "wg-dynamic-client", "wg-dynamic-quick", "wg-dynamic-server")
 UV = Path(sys.executable).with_name("uv")
 
 
@@ -41,15 +42,13 @@ def test_uv_installs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
     }
     install = [str(UV), "tool", "install", "--python", "/usr/bin/python3", str(wheel)]
     run(install, **places)
-    names = {path.name for path in (tmp_path / "bin").iterdir()}
-    assert names >= {"wg-dynamic", "wg-dynamic-server", "wg-dynamic-client"}
-    for name in ("wg-dynamic", "wg-dynamic-server", "wg-dynamic-client"):
-        assert run([str(tmp_path / "bin" / name), "--version"]) == f"{name} {__version__}\n"
+    assert {path.name for path in (tmp_path / "bin").iterdir()} == set(COMMANDS)
+    for name in COMMANDS:
+        version = run([str(tmp_path / "bin" / name), "--version"])
+        assert version.startswith(f"{name} {__version__.partition('.dev')[0]}")
     assert "[[pool]]" in run([str(tmp_path / "bin" / "wg-dynamic"), "config", "default"])
-    (quick,) = (tmp_path / "tools").glob("*/bin/wg-dynamic-quick")
-    assert run([str(quick), "--version"]).startswith("wg-dynamic-quick ")
     run([str(UV), "tool", "uninstall", "wg-dynamic"], **places)
-    assert not names & {path.name for path in (tmp_path / "bin").iterdir()}
+    assert [*(tmp_path / "bin").iterdir()] == []
 
 
 def test_a_pipx_like_environment_gets_every_command(wheel: Path, tmp_path: Path) -> None:
@@ -57,5 +56,5 @@ def test_a_pipx_like_environment_gets_every_command(wheel: Path, tmp_path: Path)
     run([str(UV), "venv", "--offline", "--python", "/usr/bin/python3", str(tmp_path / "venv")])
     python = tmp_path / "venv/bin/python"
     run([str(UV), "pip", "install", "--offline", "--python", str(python), str(wheel)])
-    for name in ("wg-dynamic", "wg-dynamic-server", "wg-dynamic-client", "wg-dynamic-quick"):
+    for name in COMMANDS:
         assert run([str(python.with_name(name)), "--version"]).startswith(f"{name} ")

@@ -174,9 +174,13 @@ class Hub:
             key = parse_key(who)
             if key in self._live() or key in self._names or self._is_written(format_key(key)):
                 return key
-        for key, name in self._names.items():
-            if name.lower() == who.lower():
-                return key
+        found = [key for key, name in self._names.items() if name.lower() == who.lower()]
+        if len(found) > 1:
+            msg = f"{who!r} is the name of {len(found)} peers, expected one: say which by its key,"
+            msg += f" {' or '.join(map(format_key, found))}"
+            raise UsageError(msg)
+        if found:
+            return found[0]
         msg = f"no peer {who!r} on {self.interface}, nor in its files: wg-dynamic peer list"
         msg += f" --interface {self.interface} shows those that there are"
         raise UsageError(msg)

@@ -182,6 +182,17 @@ def test_whom_nobody_knows_is_not_removed(world: World) -> None:
                 hub.find(who)
 
 
+def test_of_two_peers_of_one_name_none_is_removed_by_it(world: World) -> None:
+    (world.etc / "wg0.toml").write_text(
+        f'[[peer]]\nname = "desk"\npublic_key = "{format_key(BOB)}"\n'
+        f'[[peer]]\nname = "Desk"\npublic_key = "{format_key(ALICE)}"\n'
+    )
+    with world.open() as hub:
+        with pytest.raises(UsageError, match="the name of 2 peers, expected one"):
+            hub.find("desk")
+        assert hub.find(format_key(BOB)) == BOB
+
+
 def test_a_peer_that_is_in_a_file_alone_is_found_by_its_key(world: World) -> None:
     world.add(laptop(name=""))
     world.wireguard.remove_peer(ALICE)
