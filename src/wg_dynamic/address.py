@@ -58,11 +58,14 @@ class Prefix(NamedTuple):
 
     def covers(self, other: "Prefix") -> bool:
         """Whether `other` lies inside this prefix (same family, equal counts as inside)."""
-        if len(self.packed) != len(other.packed) or self.length > other.length:
+        packed, length = self
+        if len(packed) != len(other.packed) or length > other.length:
             return False
-        bits = len(self.packed) * 8 - self.length
-        mine = int.from_bytes(self.packed, "big") >> bits
-        return mine == int.from_bytes(other.packed, "big") >> bits
+        whole = length >> 3  # bytes that have to be the same; then some bits of the next one
+        if packed[:whole] != other.packed[:whole]:
+            return False
+        rest = 8 - (length & 7)
+        return rest == 8 or packed[whole] >> rest == other.packed[whole] >> rest  # noqa: PLR2004
 
     def overlaps(self, other: "Prefix") -> bool:
         """Whether any address lies in both."""

@@ -31,7 +31,7 @@ from wg_dynamic.privsep.ledger import (
 PREFIXES = st.builds(Prefix, st.binary(min_size=4, max_size=4), st.integers(0, 32)) | st.builds(
     Prefix, st.binary(min_size=16, max_size=16), st.integers(0, 128)
 )
-ENTRIES = st.builds(Entry, st.sampled_from([ADDRESS, ROUTE]), PREFIXES) | st.builds(
+ENTRIES = st.builds(Entry, st.sampled_from([ADDRESS, ROUTE]), PREFIXES, st.just(b"")) | st.builds(
     Entry, st.just(ALLOWED_IP), PREFIXES, st.binary(min_size=32, max_size=32)
 )
 KINDS = (DNS, FIREWALL, FWMARK, RULE, SYSCTL, TABLE_ROUTE)

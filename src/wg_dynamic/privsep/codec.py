@@ -34,15 +34,20 @@ class _Reader:
         self._at = 0
 
     def take(self, size: int) -> bytes:
-        piece = self._data[self._at : self._at + size]
-        if len(piece) != size:
-            msg = f"message of {len(self._data)} bytes ends early"
-            raise ChannelError(msg)
-        self._at += size
-        return piece
+        at = self._step(size)
+        return self._data[at : at + size]
 
     def number(self, layout: struct.Struct) -> Any:
-        return layout.unpack(self.take(layout.size))[0]
+        return layout.unpack_from(self._data, self._step(layout.size))[0]
+
+    def _step(self, size: int) -> int:
+        """Where the next bytes stand. Raises ChannelError if there are not as many."""
+        at = self._at
+        self._at = at + size
+        if self._at > len(self._data):
+            msg = f"message of {len(self._data)} bytes ends early"
+            raise ChannelError(msg)
+        return at
 
     @property
     def left(self) -> int:

@@ -12,7 +12,9 @@ A line that cannot be read stays, behind a `? `, and is said in the log: what it
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from wg_dynamic.address import Prefix, parse_prefix
 from wg_dynamic.errors import WgDynamicError
@@ -47,9 +49,11 @@ class LedgerError(WgDynamicError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing that we set."""
+class Entry(NamedTuple):
+    """One thing that we set.
+
+    A tuple, for a hub looks up a dozen of them for each lease, and hashes them each time.
+    """
 
     kind: str
     """ALLOWED_IP, ADDRESS or ROUTE."""
@@ -59,10 +63,16 @@ class Entry:
 
     def line(self) -> str:
         """The entry as it stands in the file."""
-        words = [self.kind, str(self.prefix)]
-        if self.public_key:
-            words.append(self.public_key.hex())
-        return " ".join(words)
+        return _line(self)
+
+
+@lru_cache(maxsize=1024)
+def _line(entry: Entry) -> str:
+    """Remembered for a moment: an allowed IP is written into two ledgers."""
+    words = [entry.kind, str(entry.prefix)]
+    if entry.public_key:
+        words.append(entry.public_key.hex())
+    return " ".join(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,9 @@ class SqliteStore:
             )
             raise StoreSchemaError(msg)
         self._db.execute("PRAGMA synchronous = FULL")
+        # What a statement of many rows needs to undo itself goes into a file in /tmp else, which a
+        # network process may not open.
+        self._db.execute("PRAGMA temp_store = MEMORY")
         if version == 0:
             # Before there is a WAL: the header of the file itself says whose it is, from the start.
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

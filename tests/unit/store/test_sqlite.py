@@ -1,13 +1,16 @@
 """SqliteStore in memory; files, crashes and full disks are for tests/integration."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.contract.lease_store import LeaseStoreContract, a_lease
 from tests.fakes.clock import FakeClock
-from wg_dynamic.store.base import StoreError
+from wg_dynamic.leases.lease import Lease
+from wg_dynamic.store.base import Moment, StoreError
 from wg_dynamic.store.sqlite import MIGRATIONS, SqliteStore
 
 
@@ -76,3 +79,20 @@ def test_the_migrations_are_there_and_in_order() -> None:
     assert list(MIGRATIONS) == sorted(MIGRATIONS)
     directory = Path(SqliteStore.__init__.__globals__["__file__"]).parent / "migrations"
     assert sorted(path.name for path in directory.glob("*.sql")) == list(MIGRATIONS)
+
+
+def test_a_large_commit_opens_no_file_for_a_network_process_may_not(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "leases.sqlite")
+    moment = Moment(1.0, 2.0, "boot")
+    random = Random(1)  # noqa: S311 - addresses
+    leases = [Lease(random.randbytes(32), random.randbytes(16), 60.0, 1060.0) for _ in range(6000)]
+    store.commit(leases[:2000], moment)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        for at in range(2000, 6000, 2000):
+            store.commit(leases[at : at + 2000], moment)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(store.load(moment)) == len(leases)
+    store.close()
