@@ -165,8 +165,9 @@ async def test_a_long_list_comes_in_slices_and_the_leases_go_on_meanwhile(
 
 
 async def test_revoke_and_release_end_leases_and_say_which(
-    administration: Administration,
+    administration: Administration, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     server = administration.server
     async with administration.running():
         await server.request(ALICE, "192.0.2.7")
@@ -180,6 +181,7 @@ async def test_revoke_and_release_end_leases_and_say_which(
         assert server.in_force() == {}
         rows, last = await client.answer(request="release", address="192.0.2.9")
         assert (rows, last) == ([], {"done": {"count": 0}})
+    assert f"administration: user {os.geteuid()}: revoke 192.0.2.7" in caplog.messages
 
 
 async def test_an_order_that_the_store_does_not_take_is_refused(

@@ -6,12 +6,12 @@ import sys
 from typing import Final
 
 from wg_dynamic import __version__
-from wg_dynamic.cli.command import config, lladdr, peer
+from wg_dynamic.cli.command import config, leases, lladdr, peer
 from wg_dynamic.cli.options import Parser
 from wg_dynamic.cli.status import FAILED, run
 
 PROGRAM: Final = "wg-dynamic"
-NOUNS: Final = (config, lladdr, peer)
+NOUNS: Final = (config, leases, lladdr, peer)
 """Modules of this package; each has `add_parser(nouns)`."""
 
 
