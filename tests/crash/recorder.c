@@ -118,9 +118,29 @@ int close(int fd)
     return real(fd);
 }
 
+static void said(char op, int fd, const void *data, ssize_t size)
+{
+    struct sockaddr_in6 peer;
+    socklen_t length = sizeof peer;
+    char text[INET6_ADDRSTRLEN];
+    if (size <= 0 || getpeername(fd, (struct sockaddr *)&peer, &length) ||
+        peer.sin6_family != AF_INET6)
+        return;
+    record(op, 0, 0, inet_ntop(AF_INET6, &peer.sin6_addr, text, sizeof text), data, size);
+}
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    REAL(ssize_t, "read", int, void *, size_t);
+    ssize_t done = real(fd, data, size);
+    said('?', fd, data, done);
+    return done;
+}
+
 ssize_t write(int fd, const void *data, size_t size)
 {
     REAL(ssize_t, "write", int, const void *, size_t);
+    said('!', fd, data, size); /* before: once it is sent, it is too late to be on the disk */
     ssize_t done = real(fd, data, size);
     if (done > 0 && *path_of(fd))
         record('W', inode_of(fd), lseek(fd, 0, SEEK_CUR) - done, path_of(fd), data, done);
@@ -194,17 +214,6 @@ int mkdir(const char *path, mode_t mode)
     return failed;
 }
 
-static void said(char op, int fd, const void *data, ssize_t size)
-{
-    struct sockaddr_in6 peer;
-    socklen_t length = sizeof peer;
-    char text[INET6_ADDRSTRLEN];
-    if (size <= 0 || getpeername(fd, (struct sockaddr *)&peer, &length) ||
-        peer.sin6_family != AF_INET6)
-        return;
-    record(op, 0, 0, inet_ntop(AF_INET6, &peer.sin6_addr, text, sizeof text), data, size);
-}
-
 ssize_t recv(int fd, void *data, size_t size, int flags)
 {
     REAL(ssize_t, "recv", int, void *, size_t, int);
@@ -216,6 +225,6 @@ ssize_t recv(int fd, void *data, size_t size, int flags)
 ssize_t send(int fd, const void *data, size_t size, int flags)
 {
     REAL(ssize_t, "send", int, const void *, size_t, int);
-    said('!', fd, data, size); /* before: once it is sent, it is too late to be on the disk */
+    said('!', fd, data, size);
     return real(fd, data, size, flags);
 }
