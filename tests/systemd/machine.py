@@ -77,9 +77,12 @@ def drop_in(unit: str, name: str, *lines: str) -> Path:
 
 
 def _checkout(program: str) -> Iterator[str]:
-    directory = Path(sys.executable).parent
-    yield "ExecStart="
-    yield f"ExecStart={directory / program} --foreground $OPTIONS %I"
+    installed, here = f"=/usr/sbin/{program} ", f"={Path(sys.executable).parent / program} "
+    unit = (ROOT / "packaging/systemd" / f"{program}@.service").read_text()
+    for line in unit.splitlines():
+        if installed in line:
+            yield line.partition("=")[0] + "="
+            yield line.replace(installed, here)
     hidden = [home for home in _HOMES if ROOT.is_relative_to(home)]
     if hidden:
         yield "ProtectHome=tmpfs"
