@@ -14,6 +14,8 @@ from typing import Final, NoReturn
 
 PATIENCE: Final = float(os.environ.get("WG_DYNAMIC_TEST_PATIENCE", "1"))
 """Time limits are multiplied by this: on an emulated processor all takes twenty times as long."""
+LONGEST_PAUSE: Final = 0.1 * min(PATIENCE, 5.0)
+"""Seconds between two looks of wait_until."""
 TERM_TIME: Final = 3.0 * PATIENCE
 """Seconds that a program has between SIGTERM and SIGKILL."""
 
@@ -58,14 +60,18 @@ def unmeasured() -> dict[str, str]:
 def wait_until(
     condition: Callable[[], object], *, timeout: float = 5.0, what: str = "the condition"
 ) -> None:
-    """Return once `condition()` is true; raise LabError after `timeout` seconds (PATIENCE)."""
+    """Return once `condition()` is true; raise LabError after `timeout` seconds (PATIENCE).
+
+    It looks ever less often: on an emulated processor to look is what keeps others from working.
+    """
     timeout *= PATIENCE
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - began
+        if waited >= timeout:
             msg = f"{what} did not come true within {timeout} s"
             raise LabError(msg)
-        time.sleep(0.005)
+        time.sleep(min(max(waited / 20, 0.005), LONGEST_PAUSE))
 
 
 class Program:

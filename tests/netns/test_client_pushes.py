@@ -7,7 +7,7 @@ import pytest
 from tests.netns.daemons import Client, Server, snapshot
 from tests.netns.scripted import address, reply, routes, scripted_server
 from tests.netns.test_server_config import ETC, write
-from tools.netlab import Lab, PeerConfig, wait_until
+from tools.netlab import LISTEN_PORT, Lab, PeerConfig, wait_until
 from tools.star import Member, Star, make_star
 from wg_dynamic.helper.tunnel_routes import PUSHED_METRIC
 
@@ -285,6 +285,10 @@ def test_a_default_route_that_others_took_apart_is_put_together_without_the_serv
     make_hub(star)
     hub, member = star.hub.host, star.clients[0]
     hub.ip("address add 198.51.100.1/32 dev lo", "address add 203.0.113.1/32 dev lo")
+    # What the client's tunnel swallowed would tell the hub that the client is inside the tunnel.
+    chain = "add chain inet hub input { type filter hook input priority 0; }"
+    rule = f"add rule inet hub input iifname wg0 udp dport {LISTEN_PORT} drop"
+    hub.run(["nft", f"add table inet hub; {chain}; {rule}"])
     host, client = member.host, Client(member, "--accept-default-route")
     host.ip(f"route add default via {hub.address}")
     end = PeerConfig(star.hub.interface.keys.public, ["fe80::/128"], "203.0.113.1:51820")

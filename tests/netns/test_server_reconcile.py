@@ -166,7 +166,7 @@ def test_an_administrator_who_takes_a_leased_address_is_told_and_keeps_it(
     leased = lease(one)
     (taken,) = (address for address in leased if address.endswith("/32"))
     allow(star, two, taken)  # WireGuard moves it without a word
-    server.program.wait_for_output("is not in force", timeout=15)
+    server.program.wait_for_output("is not in force", timeout=40)
     told = [line for line in server.program.output().splitlines() if "is not in force" in line]
     keys = [member.interface.keys.public for member in star.clients]
     assert all(key[:4] in told[0] for key in keys), told
@@ -187,6 +187,6 @@ def test_an_administrator_who_takes_a_leased_address_is_told_and_keeps_it(
         PeerConfig(one.interface.keys.public, ["fe80::1/128"]),
     )
     wait_until(
-        lambda: allowed(star, one) == {"fe80::1/128", *again}, timeout=15, what="the lease again"
+        lambda: allowed(star, one) == {"fe80::1/128", *again}, timeout=40, what="the lease again"
     )
     server.stop()
