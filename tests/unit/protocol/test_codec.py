@@ -24,6 +24,7 @@ from wg_dynamic.protocol.messages import (
     RequestIPReply,
     Update,
 )
+from wg_dynamic.protocol.schema import MAX_WISHES
 
 INVALID, UNSUPPORTED = ErrorCode.INVALID_REQUEST, ErrorCode.UNSUPPORTED_PROTOCOL
 LEASED = LeasedAddress(IPv4Address("192.0.2.7"), IPv4Network("192.0.2.7/32"), 60, 60)
@@ -192,3 +193,15 @@ def test_an_error_reply_is_printed_in_the_version_it_answers() -> None:
 def test_a_message_that_breaks_a_rule_is_our_own_fault(message: Message) -> None:
     with pytest.raises(LocalProtocolError, match=type(message).__name__):
         encode_message(message)
+
+
+@pytest.mark.parametrize("count", [MAX_WISHES, MAX_WISHES + 1])
+def test_a_request_for_many_addresses_is_read_to_the_last_that_is_allowed(count: int) -> None:
+    wishes = b"".join(b"section=address\nip=192.0.2.%d\n" % number for number in range(count))
+    message = b"request_ip=2\n" + wishes + b"\n"
+    if count <= MAX_WISHES:
+        request = decode_request(message)
+        assert isinstance(request, RequestIP)
+        assert len(request.wishes) == count
+    else:
+        assert fault(message).code is INVALID

@@ -40,6 +40,7 @@ from wg_dynamic.protocol.schema import (
     MAX_ROUTES,
     MAX_WISHES,
 )
+from wg_dynamic.protocol.version2 import MAX_NETWORK_TEXTS
 
 V4 = IPv4Address("192.168.4.9")
 LEASED = LeasedAddress(V4, IPv4Network("192.168.4.0/24"), 30, 60)
@@ -326,3 +327,30 @@ def test_a_route_that_breaks_a_rule_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="with remove=true outside a push"):
             version2.encode(RequestIPReply(routes=(removed,)))
+
+
+@pytest.mark.parametrize(
+    ("item", "complaint"),
+    [
+        (replace(LEASED, remove=True), "in a reply"),
+        (replace(LEASED, preferred_time=61), "in a reply"),
+        (replace(LEASED, valid_time=MAX_NUMBER + 1), "in a reply"),
+        (replace(LEASED, network=IPv4Network("192.168.5.0/24")), "does not hold"),
+        (replace(LEASED, network=IPv6Network("2001:db8::/64")), "does not hold"),
+    ],
+)
+def test_the_short_way_prints_no_reply_that_makes_no_sense(
+    item: LeasedAddress, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        version2.encode_usual(RequestIPReply(addresses=(item,)))
+
+
+def test_however_many_networks_there_are_their_texts_are_right() -> None:
+    networks = [
+        IPv4Network((0x0A000000 + (number << 8), 24)) for number in range(MAX_NETWORK_TEXTS + 2)
+    ]
+    for network in networks:
+        item = LeasedAddress(network[9], network, 30, 60)
+        reply = RequestIPReply(addresses=(item,))
+        assert version2.encode_usual(reply) == version2.encode(reply)

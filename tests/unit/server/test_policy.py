@@ -669,3 +669,14 @@ def test_a_version_1_renewal_that_cannot_be_met_is_given_another_address() -> No
     table = a_table("192.0.2.0/24")
     table.put(Lease(ALICE, parse_address("198.51.100.7"), LEASE_TIME, 1800.0))
     assert addresses(ask(table, ALICE, "198.51.100.7", now=10.0, version=1)) == ["192.0.2.1"]
+
+
+def test_of_two_that_are_renewed_together_the_one_that_was_fenced_moves() -> None:
+    table = a_table()
+    ask(table, ALICE, "192.0.2.9", "2001:db8::9")
+
+    def is_open(address: bytes, _public_key: bytes) -> bool:
+        return address != parse_address("192.0.2.9")
+
+    outcome = ask(table, ALICE, "192.0.2.9", "2001:db8::9", now=1.0, is_open=is_open)
+    assert addresses(outcome) == ["192.0.2.1", "2001:db8::9"]
