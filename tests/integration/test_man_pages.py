@@ -11,12 +11,14 @@ import pytest
 
 from tools.repository import ROOT
 from wg_dynamic.cli import client, server, status
+from wg_dynamic.cli.command.main import make_parser
 
 PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server")}
 PARSERS = {"client": client.make_parser, "server": server.make_parser}
 
 ALL_PAGES = [
     *PAGES.values(),
+    ROOT / "docs/man/wg-dynamic.1",
     ROOT / "docs/man/wg-dynamic-quick.8",
     ROOT / "docs/man/wg-dynamic.toml.5",  # its keys: test_operations.py
 ]
@@ -95,6 +97,37 @@ def test_formatters_have_nothing_to_say(page: Path, checker: list[str]) -> None:
     assert text.count("\n.Bd ") == text.count("\n.Ed")
 
 
+def leaves(parser: argparse.ArgumentParser, words: str = "") -> dict[str, set[str]]:
+    """Each command of wg-dynamic, and the long options that it takes."""
+    inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not inner:
+        return {words: set(options(parser)) - {"--help"}}
+    return {
+        name: taken
+        for verb, below in inner[0].choices.items()
+        for name, taken in leaves(below, f"{words} {verb}".strip()).items()
+    }
+
+
+def test_the_page_of_the_command_has_each_command_with_each_option_and_no_other() -> None:
+    text = section((ROOT / "docs/man/wg-dynamic.1").read_text(), "COMMANDS")
+    told = {}
+    for item in re.split(r"^\.It Cm ", text, flags=re.M)[1:]:
+        head, _, body = item.partition("\n")
+        flags = re.findall(r"(?:Fl |, )-([\w-]+)", body)
+        told[head.partition(" Ar")[0]] = {f"--{flag}" for flag in flags}
+    assert told == leaves(make_parser())
+
+
+def test_the_page_of_the_command_has_its_exit_statuses() -> None:
+    text = section((ROOT / "docs/man/wg-dynamic.1").read_text(), "EXIT STATUS")
+    never = {status.GONE, NEVER}
+    known = {value for key, value in vars(status).items() if key.isupper()} - never
+    assert {int(number) for number in re.findall(r"^\.It (\d+)$", text, re.M)} == known
+
+
+NEVER = status.NO_LEASE
+"""Of a client's status alone."""
 KNOWN = {
     *("Ar", "Bd", "Bl", "Cm", "Dd", "Dl", "Dt", "Dv", "Ed", "El", "Fl", "It", "Li", "Nm", "Op"),
     *("Os", "Pa", "Pp", "Pq", "Ql", "Sh", "Sq", "Ss", "Sx", "Va", "Xr"),
