@@ -15,10 +15,12 @@ import logging
 import os
 import select
 from collections.abc import Callable
+from typing import TypeVar
 
 from wg_dynamic.server.door import Arrival, Door
 
 _LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 READ_SIZE = 65536
 """Bytes that are read of a connection before others have their turn."""
@@ -248,13 +250,8 @@ class Entrance:
                 self._accept()
                 continue
             stream = self._streams.get(descriptor)
-            if stream is None:  # it was closed since the epoll was asked
-                continue
-            try:
-                stream.ready(events)
-            except Exception:  # noqa: BLE001 - one peer must not stop the server
-                _LOG.exception("a connection failed")
-                stream.abort()
+            if stream is not None:  # else it was closed since the epoll was asked
+                self._step(stream, stream.ready, events)
 
     def _accept(self) -> None:
         for _ in range(self._at_once):
@@ -270,7 +267,14 @@ class Entrance:
             if arrival is None:
                 return
             stream = Stream(arrival, self._poll, self._streams)
-            stream.begin(self._protocol())
+            self._step(stream, stream.begin, self._protocol())
+
+    def _step(self, stream: Stream, step: Callable[[_T], None], argument: _T) -> None:
+        try:
+            step(argument)
+        except Exception:  # noqa: BLE001 - one peer must not stop the server
+            _LOG.exception("a connection failed")
+            stream.abort()
 
     def _go_on(self) -> None:
         if not self._poll.closed:

@@ -31,6 +31,9 @@ class Recorder(asyncio.Protocol):
         assert isinstance(transport, Stream)
         self.stream = transport
         self.said.append("made")
+        if self.fails:
+            msg = "a mistake"
+            raise RuntimeError(msg)
 
     def data_received(self, data: bytes) -> None:
         if self.fails:
@@ -60,12 +63,14 @@ class Place:
         self.listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
         self.listener.setblocking(False)
         self.inside: list[Recorder] = []
+        self.fails = False
         self.outside: list[socket.socket] = []
         self.door = Door(self.listener, lambda _source, _port: True)
         self.entrance = Entrance(self.door, self._enter, at_once=2)
 
     def _enter(self) -> Recorder:
         self.inside.append(Recorder())
+        self.inside[-1].fails = self.fails
         return self.inside[-1]
 
     async def connect(self) -> tuple[socket.socket, Recorder]:
@@ -217,6 +222,20 @@ async def test_a_protocol_that_fails_loses_its_own_connection_and_no_other(
     outside.sendall(b"hello")
     await until(lambda: inside.said == ["made", "lost"])
     assert "a connection failed" in caplog.text
+    other_outside.sendall(b"hello")
+    await until(lambda: other.data == b"hello")
+
+
+async def test_a_protocol_that_fails_at_once_keeps_nobody_from_coming_in(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.fails = True
+    outside, inside = await place.connect()
+    assert outside.recv(100) == b"", "it is closed"
+    assert inside.said == ["made", "lost"]
+    assert "a connection failed" in caplog.text
+    place.fails = False
+    other_outside, other = await place.connect()
     other_outside.sendall(b"hello")
     await until(lambda: other.data == b"hello")
 
