@@ -33,8 +33,8 @@ _KEY: Final = re.compile(r"[\w+/]{43}=")
 _ADDRESS: Final = re.compile(
     r"\b\d+\.\d+\.\d+\.\d+\b|\b[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]*[0-9a-f]\b|\bfe80::(?![\w:])"
 )
-_SPAN: Final = re.compile(r"\b\d+(?:d|h|min|s)(?: \d+(?:h|min|s))?\b")
-_LONG_SPAN: Final = re.compile(r"\b\d+ (?:day|hour|minute|second)s?(?:, \d+ \w+)?( ago)?|\bnow\b")
+_UNIT: Final = r"\d+ ?(?:days?|d|hours?|h|minutes?|min|seconds?|s)\b"
+_SPAN: Final = re.compile(rf"\b{_UNIT}(?:,? {_UNIT})?(?: ago)?|\bnow\b")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 Run = Callable[[str, str], str]
@@ -45,7 +45,7 @@ def shape(text: str) -> list[str]:
     """What stays of an output when keys, addresses, spans and numbers are others."""
     text = _KEY.sub("KEY", text)
     text = _ADDRESS.sub("ADDRESS", text)
-    text = _LONG_SPAN.sub("SPAN", _SPAN.sub("SPAN", text))
+    text = _SPAN.sub("SPAN", text)
     text = _NUMBER.sub("N", text)
     return [" ".join(line.split()) for line in text.splitlines()]
 

@@ -40,6 +40,7 @@ def test_another_number_is_no_difference_and_another_word_is_one() -> None:
         ("fe80::1/128", "fe80::a9b5:fd60:e902:8e6d/128"),
         ("59min 59s", "1h"),
         ("now", "3 seconds ago"),
+        ("now        10.99.0.2:1", "1 s ago    10.99.0.3:2"),
         ("up_for 2.1", "up_for 12"),
         (f"key {'A' * 43}=", f"key {'b+/' * 14}b="),
     ],
