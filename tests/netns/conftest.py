@@ -1,5 +1,6 @@
 """Fixtures for tests with namespaces and real WireGuard. All tests below are marked `netns`."""
 
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,19 @@ def hub_and_client(lab: Lab, request: pytest.FixtureRequest) -> HubAndClient:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.netns)
+
+
+@pytest.hookimpl(trylast=True)  # what -m leaves is halved
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With WG_DYNAMIC_TEST_PART=1/2, leave the second half of the tests to another guest.
+
+    What is marked `kernel` is in each part.
+    """
+    part, _, parts = os.environ.get("WG_DYNAMIC_TEST_PART", "1/1").partition("/")
+    shared = [item for item in items if not item.get_closest_marker("kernel")]
+    others = {item for number, item in enumerate(shared) if number % int(parts) != int(part) - 1}
+    config.hook.pytest_deselected(items=[item for item in items if item in others])
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,8 @@ from tools.star import make_star
 from wg_dynamic.address import parse_prefix
 from wg_dynamic.privsep.ledger import ADDRESS, ALLOWED_IP, ROUTE, Entry, Ledger
 
+pytestmark = pytest.mark.guest
+
 ANYTHING = ("0.0.0.0/0", "::/0")
 
 
@@ -121,7 +123,6 @@ def test_leftovers_of_a_kill_at_any_step_are_undone(lab: Lab) -> None:
         assert not client.runtime.exists()
 
 
-@pytest.mark.kernel
 def test_it_ends_with_its_interface(lab: Lab, database: Path) -> None:
     star = make_star(lab)
     Server(star.hub, database).start()
@@ -136,7 +137,6 @@ def test_it_ends_with_its_interface(lab: Lab, database: Path) -> None:
     assert "ERROR" not in client.program.output()
 
 
-@pytest.mark.kernel
 def test_an_interface_that_goes_down_and_up_gets_its_lease_back(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")
     server = Server(star.hub, database)

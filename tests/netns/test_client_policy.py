@@ -8,6 +8,8 @@ from tests.netns.daemons import Client, Server, snapshot
 from tools.netlab import Lab, wait_until
 from tools.star import make_star
 
+pytestmark = pytest.mark.guest
+
 
 def test_a_lease_that_collides_with_the_lan_is_refused(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")

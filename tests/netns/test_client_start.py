@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.netns.daemons import Client, Server, kept, snapshot
 from tools.netlab import Host, Lab, PeerConfig, generate_keys, wait_until
 from tools.star import make_star
+
+pytestmark = pytest.mark.guest
 
 
 def refused(

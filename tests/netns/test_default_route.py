@@ -28,7 +28,7 @@ from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.privsep.ledger import Ledger
 from wg_dynamic.wireguard.backend import open_control
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.guest
 
 WORLD = ("192.0.2.1", "2001:db8:1::1")
 LEASED = ("10.44.0.7", "fd00:44::7")

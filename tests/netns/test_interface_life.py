@@ -29,7 +29,7 @@ def allowed(client: Client, hub: Member) -> set[str]:
 WIDENED = {"fe80::/128", POOL4, POOL6}
 
 
-@pytest.mark.kernel
+@pytest.mark.guest
 def test_it_stays_with_its_interface_under_another_name(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")
     server = Server(star.hub, database)
@@ -72,7 +72,7 @@ def test_it_stays_with_its_interface_under_another_name(lab: Lab, database: Path
     assert "ERROR" not in client.program.output()
 
 
-@pytest.mark.kernel
+@pytest.mark.guest
 def test_deleted_and_made_anew_at_once_and_then_moved_away(lab: Lab, database: Path) -> None:
     star = make_star(lab, addrgenmode="none")
     Server(star.hub, database).start()

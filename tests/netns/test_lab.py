@@ -14,6 +14,8 @@ from tests.netns.conftest import HubAndClient
 from tools.netlab import CommandError, Lab, LabError, environment, wait_until
 from tools.star import make_star
 
+pytestmark = pytest.mark.guest
+
 REPOSITORY = Path(__file__).parents[2]
 
 # A lab with a program in the foreground, one in the background and wireguard-go; prints their

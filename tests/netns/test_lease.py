@@ -21,11 +21,12 @@ from tests.netns.daemons import (
 from tools.netlab import Lab, PeerConfig, wait_until
 from tools.star import make_star
 
+pytestmark = pytest.mark.guest
+
 SHORTEST = "60"
 """--lease-time at its least."""
 
 
-@pytest.mark.kernel
 def test_two_clients_reach_each_other_by_leased_addresses(lab: Lab, database: Path) -> None:
     star = make_star(lab, ["alice", "bob"])
     star.hub.host.forward()
@@ -45,7 +46,6 @@ def test_two_clients_reach_each_other_by_leased_addresses(lab: Lab, database: Pa
     assert "WARNING" not in alice.program.output() + bob.program.output()
 
 
-@pytest.mark.kernel
 def test_what_administrators_set_stays_as_it_was(lab: Lab, database: Path) -> None:
     star = make_star(lab, ["client", "other"], addrgenmode="none")
     hub, client, other = star.hub, *star.clients
@@ -132,7 +132,6 @@ def test_a_client_of_version_1_gets_what_upstream_gives(lab: Lab, database: Path
     assert len(rows(database)) == 2
 
 
-@pytest.mark.kernel
 def test_leases_are_renewed_in_time_and_end_when_nobody_renews(lab: Lab, database: Path) -> None:
     star = make_star(lab, ["living", "killed", "manual", "paused", "cut"], addrgenmode="none")
     before = [snapshot(member.host) for member in star.clients]

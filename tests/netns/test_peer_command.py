@@ -106,7 +106,7 @@ def online(laptop: Host) -> str:
     return leased()
 
 
-@pytest.mark.kernel
+@pytest.mark.guest
 def test_a_laptop_is_online_by_what_was_printed(lab: Lab, hub: Hub) -> None:
     server = hub.serve()
     laptop = lab.host("laptop", private=PRIVATE)

@@ -111,7 +111,7 @@ def hosts(laptop: Laptop) -> set[str]:
     return laptop.hub.interface.allowed_ips()[laptop.keys.public]
 
 
-@pytest.mark.kernel
+@pytest.mark.guest
 @pytest.mark.parametrize("allowed", ["0.0.0.0/0, ::/0", "fe80::/128"])
 def test_the_specification_s_configurations_work_as_typed(
     laptop: Laptop, server: Server, allowed: str
@@ -320,7 +320,7 @@ def test_a_file_elsewhere_with_table_off_is_saved_and_reloaded(laptop: Laptop) -
     assert laptop.everything() == before
 
 
-@pytest.mark.kernel
+@pytest.mark.guest
 def test_two_interfaces_stand_side_by_side(laptop: Laptop, server: Server) -> None:
     """Both have fe80::/128 in their allowed IPs, for which wg-quick makes the same route."""
     hub, host = laptop.hub.host, laptop.host

@@ -10,6 +10,8 @@ from tests.netns.daemons import Client, Server, connect, exchange
 from tools.netlab import Lab, PeerConfig
 from tools.star import Member, make_star
 
+pytestmark = pytest.mark.guest
+
 ANY = "request_ip=1\nip=0.0.0.0/32\nip=::/128\nleasestart=0\nleasetime=0\n\n"
 GARBAGE = {
     "an empty line": b"\n",
@@ -93,7 +95,6 @@ def is_refused(connection: socket.socket) -> bool:
     return is_closed(connection)
 
 
-@pytest.mark.kernel
 def test_nobody_speaks_for_a_peer_but_the_owner_of_its_address(lab: Lab, database: Path) -> None:
     star = make_star(lab, ["one", "wide", "spoof"])
     hub, (one, wide, spoof) = star.hub, star.clients

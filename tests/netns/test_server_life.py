@@ -23,6 +23,8 @@ from wg_dynamic.address import parse_prefix
 from wg_dynamic.privsep.ledger import ALLOWED_IP, ROUTE, Entry, Ledger
 from wg_dynamic.system.runtime import RUNTIME_ROOT
 
+pytestmark = pytest.mark.guest
+
 ANY = "request_ip=1\nip=0.0.0.0/32\nip=::/128\nleasestart=0\nleasetime=0\n\n"
 
 
@@ -143,7 +145,6 @@ def test_a_ledger_cut_short_by_a_kill_is_made_good(lab: Lab, database: Path) -> 
     assert not runtime.exists()
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("forwarding", [False, True])
 def test_an_interface_that_goes_down_and_up_is_put_right(
     lab: Lab, database: Path, *, forwarding: bool
@@ -172,7 +173,6 @@ def test_an_interface_that_goes_down_and_up_is_put_right(
     assert routes(star) == set()
 
 
-@pytest.mark.kernel
 def test_an_interface_deleted_and_made_anew_is_served_again(lab: Lab, database: Path) -> None:
     star = make_star(lab)
     hub, client = star.hub, star.clients[0]

@@ -11,6 +11,8 @@ from tests.netns.daemons import SERVICE_ID, Client, Server
 from tools.netlab import Lab
 from tools.star import make_star
 
+pytestmark = pytest.mark.guest
+
 NOTHING = "0000000000000000"
 KEPT = "0000000000001425"
 """CHOWN, DAC_READ_SEARCH, KILL, NET_BIND_SERVICE, NET_ADMIN."""

@@ -8,10 +8,14 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.netns.conftest import HubAndClient
 from tests.netns.daemons import POOL4, SERVICE_ID, Client, Server, kept, snapshot
 from tools.netlab import Host, Lab, PeerConfig
 from tools.star import make_star
+
+pytestmark = pytest.mark.guest
 
 
 def refused(
