@@ -5,7 +5,7 @@ the source address name the peer. A peer that owns it by a wider prefix only is 
 could sit below the same prefix.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from wg_dynamic.address import Prefix, host_prefix, is_link_local
 from wg_dynamic.leases.pool import Pool
@@ -53,6 +53,10 @@ class PeerTable:
     def owner(self, source: bytes) -> bytes | None:
         """The public key behind a full source address; None when it is nobody's."""
         return self._owners.get(source)  # only link-local ones are in it
+
+    def sources(self) -> Set[bytes]:
+        """All addresses that have an owner, as of the last reading."""
+        return self._owners.keys()
 
     @property
     def count(self) -> int:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clock import FakeClock
-from tests.fakes.helper import FakeAllowedIPs, FakeHelperProxy
-from tests.fakes.patience import a_while, until
+from tests.fakes.helper import FakeAllowedIPs
+from tests.fakes.patience import until
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.pool import Pool
@@ -27,7 +27,6 @@ from wg_dynamic.privsep.requests import (
     Fatal,
     NewTerms,
     NextTerms,
-    PeerInfo,
     Peers,
     ReadPeers,
     Ready,
@@ -36,12 +35,10 @@ from wg_dynamic.privsep.requests import (
     TermsPart,
     TermsTaken,
 )
-from wg_dynamic.server import daemon
 from wg_dynamic.server import listener as listener_module
-from wg_dynamic.server.daemon import PeerReader, serve
-from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.daemon import serve
 from wg_dynamic.server.policy import FORMER_TIME
-from wg_dynamic.server.proxy import HelperGoneError, NotReadError
+from wg_dynamic.server.proxy import HelperGoneError
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError
 from wg_dynamic.store.memory import MemoryStore
 
@@ -251,51 +248,6 @@ async def test_new_terms_are_taken_while_it_serves(
     assert caplog.text.count("working by the new configuration") == 2
 
 
-class Readings:
-    """A PeerReader on a helper that answers at once."""
-
-    def __init__(self) -> None:
-        self.allowed_ips = FakeAllowedIPs()
-        self.journal: list[str] = []
-        self.clock = FakeClock()
-        self.peers = PeerTable([Pool(parse_prefix("192.0.2.0/24"))])
-        self.told: list[list[PeerInfo]] = []
-        proxy = FakeHelperProxy(self.allowed_ips, self.journal)
-        self.reader = PeerReader(proxy, self.peers, self.told.append, self.clock)
-
-
-async def test_a_reading_reaches_the_peer_table_and_the_engine() -> None:
-    readings = Readings()
-    readings.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
-    await readings.reader.read()
-    assert readings.peers.owner(parse_address("fe80::a")) == ALICE
-    assert readings.told == [readings.allowed_ips.read()]
-
-
-async def test_the_peers_are_read_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
-    monkeypatch.setattr(daemon, "REFRESH_TIME", 0.001)
-    readings = Readings()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(readings.reader.run())
-        await until(lambda: len(readings.told) >= 3)
-        task.cancel()
-
-
-async def test_a_stranger_makes_the_next_reading_come_sooner(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
-    monkeypatch.setattr(daemon, "REFRESH_TIME", 3600.0)
-    readings = Readings()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(readings.reader.run())
-        for count in (1, 2):
-            readings.reader.soon()
-            await until(lambda count=count: len(readings.told) == count)  # type: ignore[misc]
-        task.cancel()
-
-
 async def test_leases_loaded_are_counted_in_the_log(
     helper: Helper, listener: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,38 +259,3 @@ async def test_leases_loaded_are_counted_in_the_log(
         await until(lambda: Ready() in helper.received)
         helper.channel.send(Stop(release=False))
     assert "0 leases in /leases.sqlite" in caplog.text
-
-
-async def test_who_needs_a_reading_gets_one_as_soon_as_the_peers_can_be_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(daemon, "REFRESH_SOON", 0.0)
-    readings = Readings()
-    readings.allowed_ips.add_peer(ALICE, parse_prefix("fe80::a/128"))
-    proxy = FailingProxy(readings.allowed_ips, readings.journal)
-    reader = PeerReader(proxy, readings.peers, readings.told.append, readings.clock)
-    got: list[list[PeerInfo]] = []
-
-    async def use(infos: list[PeerInfo]) -> None:
-        other = group.create_task(reader.read())
-        await a_while()
-        assert not other.done(), "one at a time"
-        assert len(readings.journal) == 1
-        got.append(infos)
-
-    async with asyncio.TaskGroup() as group:
-        await reader.read_for(use)
-    assert readings.told == got == [readings.allowed_ips.read()]
-
-
-class FailingProxy(FakeHelperProxy):
-    """Cannot read the first time."""
-
-    failed = False
-
-    async def read_peers(self) -> list[PeerInfo]:
-        if not self.failed:
-            self.failed = True
-            msg = "changed all the time"
-            raise NotReadError(msg)
-        return await super().read_peers()
