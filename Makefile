@@ -1,6 +1,6 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns package soak kernel systemd format lock clean
+.PHONY: help demo test check netns package soak bench kernel systemd format lock clean
 CHECKS := format lint types imports map supply words spelling docs
 
 help: ## show this
@@ -21,6 +21,12 @@ netns: ## only the tests with namespaces and real WireGuard (root)
 
 soak: ## for hours: defences taken out, kill the server under load, fuzz (FUZZ_SECONDS=600 each) (root)
 	@tools/stages defences soak fuzz-soak
+
+bench: ## the server beside Kea, dnsmasq and a bare server: docs/performance.md's table (root)
+	@tools/bootstrap
+	@bench/prepare
+	@.venv/bin/python -m bench.server $(if $(QUICK),--quick)
+	@.venv/bin/python -m bench.report
 
 kernel: ## all tests with namespaces on two kernels of Debian, in QEMU: an hour (root)
 	@tools/stages harness kernel

@@ -136,8 +136,10 @@ class Subject:
         return {self.name: self.program.pid}
 
     def stop(self) -> None:
-        """End it."""
+        """End it; connections that stay are closed first, by who opened them."""
         if self.program is not None:
+            if self.kind != "dhcp":
+                self.generator.ask(f"drop 0 {self.clients}")
             self.program.stop()
             self.program = None
 
@@ -208,6 +210,7 @@ class Ours(Subject):
     interface = "wg0"
     peers = -1
     """How many peers WireGuard has; -1 for as many as there are clients."""
+    pools = POOLS
 
     def prepare(self) -> None:
         """Addresses; WireGuard is started with the server."""
@@ -227,7 +230,7 @@ class Ours(Subject):
 
     def start_server(self) -> float:
         """Start it with the database that is there; seconds until it serves."""
-        words = [word for pool in POOLS for word in ("--pool", pool)]
+        words = [word for pool in self.pools for word in ("--pool", pool)]
         member: Any = Member(self.host, _Named(self.interface), "fe80::")  # type: ignore[arg-type]
         self.server = StormServer(member, self.database, *words)
         begin = _CLOCK.now()
@@ -279,6 +282,7 @@ class Ours(Subject):
     def stop_server(self) -> None:
         """End the server alone."""
         if self.server is not None:
+            self.generator.ask(f"drop 0 {self.clients}")
             self.server.stop()
             self.server = None
             self.program = None

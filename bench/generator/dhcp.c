@@ -129,4 +129,4 @@ static void again(uint32_t number, struct client *client, double now)
     }
 }
 
-const struct protocol dhcp = {"dhcp", begin, packet, again};
+const struct protocol dhcp = {"dhcp", begin, packet, again, NULL};

@@ -10,8 +10,9 @@
  *         closed loop: exchanges of the clients FIRST to FIRST + COUNT - 1, OUTSTANDING at a time;
  *         "new" ends when each had one; "renew", and "kept" (connections stay), go round.
  *     keep FIRST COUNT OUTSTANDING     open connections that stay, with a renewal each
- *     open FIRST COUNT RATE SECONDS    open loop on those: each request has its time in a plan, and
- *                                      its latency counts from that, whenever it could be sent
+ *     open FIRST COUNT RATE SECONDS    open loop of renewals on those (DHCP: of all): each request has
+ *                                      its time in a plan, and its latency counts from that, whenever
+ *                                      it could be sent
  *     storm FIRST COUNT                all at once; refused ones and lost ones try again
  *     drop FIRST COUNT                 close connections that stay
  *     forget                           nobody has a lease
@@ -273,19 +274,21 @@ static void run_open(uint32_t first, uint32_t count, double rate, double seconds
 {
     uint32_t next = 0;
     uint64_t total = rate * seconds;
+    int kept = protocol == &wg_dynamic; /* DHCP has no connections */
 
     reset();
-    double now = begin_at;
-    for (uint64_t made = 0; made < total;) {
+    double now = begin_at, end = begin_at + 3 * seconds;
+    for (uint64_t made = 0; made < total && now < end;) {
         double planned = begin_at + made / rate;
         if (now >= planned) {
             uint32_t tried = 0;
-            while (tried < count && !is_idle(&clients[first + next], 1)) {
+            while (tried < count && !is_idle(&clients[first + next], kept)) {
                 next = (next + 1) % count;
                 tried++;
             }
             if (tried < count) {
-                clients[first + next].keeps = 1;
+                clients[first + next].wants_new = 0;
+                clients[first + next].keeps = kept;
                 start(first + next, planned, now);
                 next = (next + 1) % count;
                 made++;
@@ -327,10 +330,24 @@ static void run_storm(uint32_t first, uint32_t count)
 
 static void drop(uint32_t first, uint32_t count)
 {
-    /* A client that goes away without a word; the server closes an idle connection by itself. */
-    for (uint32_t number = first; number < first + count; number++)
-        clients[number].phase = PHASE_IDLE;
-    puts("{}");
+    double now = clock_now(), end = now + 5;
+    uint32_t open = 0;
+
+    for (uint32_t number = first; number < first + count; number++) {
+        if (clients[number].phase == PHASE_KEPT)
+            protocol->close(number, &clients[number], now);
+        if (number % 64 == 0)
+            take_packets(0);
+    }
+    do {
+        take_packets(now + SWEEP);
+        now = clock_now();
+        sweep(first, count, now);
+        open = 0;
+        for (uint32_t number = first; number < first + count; number++)
+            open += clients[number].phase != PHASE_IDLE;
+    } while (open && now < end);
+    printf("{\"open\": %u}\n", open);
     fflush(stdout);
 }
 

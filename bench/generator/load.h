@@ -33,6 +33,8 @@ struct protocol {
     void (*packet)(uint8_t *data, size_t size, double now);
     /* Nothing came for a while. */
     void (*again)(uint32_t number, struct client *client, double now);
+    /* End a connection that stays. */
+    void (*close)(uint32_t number, struct client *client, double now);
 };
 
 extern const struct protocol wg_dynamic, dhcp;

@@ -228,6 +228,16 @@ static void packet(uint8_t *data, size_t size, double now)
         }
         return;
     }
+    if (client->phase == PHASE_BEGUN && flags & ACK) {
+        /* The last server's connection, which the kernel still remembers: RFC 9293, 3.10.7.3. */
+        uint32_t ours = client->sent;
+        client->sent = acknowledges;
+        segment(number, client, RST, NULL, 0);
+        client->sent = ours;
+        client->last_sent = now;
+        client->patience = DATA_PATIENCE;
+        return;
+    }
     if (client->phase != PHASE_IDLE && client->phase != PHASE_BEGUN && sequence != client->received) {
         segment(number, client, ACK, NULL, 0); /* twice, or one is missing */
         return;
@@ -272,4 +282,4 @@ static void again(uint32_t number, struct client *client, double now)
     }
 }
 
-const struct protocol wg_dynamic = {"wg-dynamic", begin, packet, again};
+const struct protocol wg_dynamic = {"wg-dynamic", begin, packet, again, close_now};
