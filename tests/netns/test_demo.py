@@ -14,8 +14,6 @@ import pytest
 from tools.netlab import wait_until
 from tools.repository import ROOT
 
-pytestmark = pytest.mark.guest
-
 STEPS = 9
 HIDDEN = ("/var/lib/wg-dynamic", "/etc/wireguard/wg0.conf", "/var/log/wg-dynamic-server.log")
 

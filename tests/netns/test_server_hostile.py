@@ -83,7 +83,7 @@ def test_an_honest_client_is_served_whatever_the_others_send(lab: Lab, database:
     # Refused, or turned away without a word.
     with contextlib.suppress(ConnectionResetError, BrokenPipeError), connect(hostile) as connection:
         connection.sendall(ANY.encode())
-        assert connection.recv(4096) in (b"", b"errno=3\nerrmsg=Chosen IP(s) unavailable\n\n")
+        assert connection.recv(4096).partition(b"\n")[0] in (b"", b"errno=3")
     output = server.program.output()
     assert "Traceback" not in output
     assert "bug" not in output

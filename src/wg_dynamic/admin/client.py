@@ -6,6 +6,7 @@ harmless where it is shown (cli/command/output.py).
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -36,9 +37,13 @@ class AdminClient:
         """Connect. Raises NotRunningError, PrivilegeError, AdminError."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = bytearray()
-        self._socket.settimeout(TIMEOUT)
+        # A connection that cannot be accepted yet waits its turn, which it does not with timeouts of
+        # Python's own: what a member of the group has begun must not turn root away.
+        wait = struct.pack("ll", int(TIMEOUT), 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
         try:
             self._socket.connect(str(path))
+            self._socket.settimeout(TIMEOUT)
         except OSError as error:
             self._socket.close()
             raise _not_connected(path, error) from error
@@ -111,6 +116,8 @@ def _not_connected(path: Path, error: OSError) -> WgDynamicError:
             "only root and the group for administration (wg-dynamic-admin, unless admin_group in"
             " the server's configuration says another) may ask the server"
         )
+    if error.errno == errno.EAGAIN:
+        return AdminError(f"the server took no connection within {TIMEOUT:g} s: see its log")
     return AdminError(f"cannot connect to {path}: {error.strerror or error}")
 
 

@@ -115,7 +115,9 @@ def decode_request(line: bytes) -> Request:
 def decode_object(line: bytes) -> dict[str, Any]:
     """The JSON object that a line is. Raises AdminError."""
     try:
-        value = json.loads(line)
+        # As text: of bytes json would find out the encoding, and load others than UTF-8 from files
+        # that the network process does not reach.
+        value = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         msg = "a line that is no JSON, expected an object"
         raise AdminError(msg) from error

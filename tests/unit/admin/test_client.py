@@ -126,3 +126,25 @@ def test_who_may_not_is_told_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(PrivilegeError, match="wg-dynamic-admin"):
         AdminClient(tmp_path / "socket")
+
+
+def accept(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
+def test_a_connection_waits_its_turn_behind_others_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(path))
+        listener.listen(0)
+        first.connect(str(path))
+        monkeypatch.setattr(module, "TIMEOUT", 1)
+        with pytest.raises(AdminError, match="took no connection within 1 s"):
+            AdminClient(path)
+        monkeypatch.setattr(module, "TIMEOUT", 15)
+        accepting = threading.Timer(0.1, accept, [listener])
+        accepting.start()
+        with AdminClient(path):  # in the place that was made
+            accepting.join()

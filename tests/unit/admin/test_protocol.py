@@ -76,3 +76,11 @@ def test_what_is_no_request_is_refused(fields: object, expected: str) -> None:
 def test_what_is_no_object_is_refused(line: bytes) -> None:
     with pytest.raises(AdminError, match="expected"):
         decode_object(line)
+
+
+def test_no_encoding_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codecs are imported when they are first used, from where a server has no way to."""
+    monkeypatch.setattr(json, "detect_encoding", lambda _: pytest.fail("it was guessed"))
+    for line in (b"\0{\0}", b"{\0}\0", b"\xff\xfe{\0", b"\xef\xbb\xbf{}", b"\x80"):
+        with pytest.raises(AdminError, match="no JSON"):
+            decode_object(line)
