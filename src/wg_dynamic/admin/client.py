@@ -37,8 +37,8 @@ class AdminClient:
         """Connect. Raises NotRunningError, PrivilegeError, AdminError."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = bytearray()
-        # A connection that cannot be accepted yet waits its turn, which it does not with timeouts of
-        # Python's own: what a member of the group has begun must not turn root away.
+        # A connection that cannot be accepted yet waits its turn, which it does not with a timeout
+        # of Python's own: what a member of the group has begun must not turn root away.
         wait = struct.pack("ll", int(TIMEOUT), 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
         try:
