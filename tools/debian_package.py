@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from tools.repository import ROOT, files
+from wg_dynamic.cli.command import completion
+from wg_dynamic.cli.command.completion import BASH, FISH, ZSH, walk
+from wg_dynamic.cli.command.main import make_parser
 
 PACKAGE: Final = "wg-dynamic"
 DEBIAN: Final = Path("packaging/debian")
@@ -37,9 +40,6 @@ PLACES: Final = {
     "packaging/tmpfiles.d/": "usr/lib/tmpfiles.d",
     "packaging/networkd/": str(EXAMPLES / "networkd"),
     "packaging/NetworkManager/": str(EXAMPLES / "NetworkManager"),
-    "packaging/completions/bash/": "usr/share/bash-completion/completions",
-    "packaging/completions/zsh/": "usr/share/zsh/vendor-completions",
-    "packaging/completions/fish/": "usr/share/fish/vendor_completions.d",
     "docs/decisions/": str(DOCUMENTS / "decisions"),
     "docs/": str(DOCUMENTS),
     "README.md": str(DOCUMENTS),
@@ -48,6 +48,12 @@ PLACES: Final = {
     "src/wg_dynamic/cli/command/client.toml": str(EXAMPLES),
 }
 """What goes where: the first line that fits a file counts."""
+COMPLETIONS: Final = {
+    BASH: "usr/share/bash-completion/completions/wg-dynamic",
+    ZSH: "usr/share/zsh/vendor-completions/_wg-dynamic",
+    FISH: "usr/share/fish/vendor_completions.d/wg-dynamic.fish",
+}
+"""Made when the package is, out of the command's own parser."""
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
 _EXECUTABLE: Final = 0o755
 _PLAIN: Final = 0o644
@@ -123,6 +129,9 @@ def stage(tree: Tree, root: Path, version: str, seconds: int) -> None:
     program = (root / DEBIAN / "program").read_text("utf-8")
     for place, module in programs(settings):
         tree.put(place, program.replace("@MODULE@", module).encode(), _EXECUTABLE)
+    commands = list(walk(make_parser()))
+    for shell, place in COMPLETIONS.items():
+        tree.put(place, completion.SCRIPTS[shell](commands).encode())
     overrides = (root / DEBIAN / "lintian-overrides").read_bytes()
     tree.put(f"usr/share/lintian/overrides/{PACKAGE}", overrides)
     tree.put(DOCUMENTS / "copyright", _copyright(root).encode())

@@ -1,17 +1,14 @@
-"""`wg-dynamic status`, `leases`, `lease`, `events`: asked of a server's administration socket.
+"""`wg-dynamic leases`, `lease`, `events`: asked of a server's administration socket.
 
 And `reload`, which root asks of the server's helper. Docs: docs/command.md.
 """
 
 import argparse
-import socket
 import sys
-from collections.abc import Iterable, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from typing import Any, Final
 
-from wg_dynamic.address import parse_address, parse_prefix
-from wg_dynamic.admin.client import AdminClient, NotRunningError
+from wg_dynamic.address import parse_prefix
 from wg_dynamic.admin.protocol import (
     EVENTS,
     HELD,
@@ -20,33 +17,33 @@ from wg_dynamic.admin.protocol import (
     RELEASE,
     REVOKE,
     STATES,
-    STATUS,
-    AdminError,
     Request,
 )
+from wg_dynamic.cli.command import reserve
 from wg_dynamic.cli.command.arguments import Nouns, add_json, add_noun, add_verb
+from wg_dynamic.cli.command.asking import ask, index_of, read_lease_address, span
 from wg_dynamic.cli.command.output import escaped, print_json
+from wg_dynamic.cli.command.watch import add_watch, again
 from wg_dynamic.cli.status import FAILED, NOT_RUNNING, OK
-from wg_dynamic.errors import ConfigError
+from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.control_socket import ask_reload
 from wg_dynamic.system.log import complain
 from wg_dynamic.system.privileges import require_root
-from wg_dynamic.system.runtime import admin_path, control_path
+from wg_dynamic.system.runtime import control_path
+from wg_dynamic.wireguard.key import format_key, parse_key
 
 PROGRAM: Final = "wg-dynamic"
 INTERFACE: Final = "wg0"
 ALL: Final = "all"
 SERVER: Final = "server"
-_BAR: Final = 20
 _HEADINGS: Final = ("ADDRESS", "NAME", "PUBLIC KEY", "STATE", "ENDS IN")
 
 
 def add_parser(nouns: Nouns) -> None:
     """See the module's docstring."""
-    status = add_verb(nouns, "status", _status, "show how the server of an interface stands")
     leases = add_verb(nouns, "leases", _leases, "list the leases of a server")
     leases.add_argument("--peer", metavar="NAME|KEY", help="those of this peer alone")
-    leases.add_argument("--address", type=_address, help="the one of this address alone")
+    leases.add_argument("--address", type=read_lease_address, help="the one of this address alone")
     leases.add_argument("--pool", type=_network, metavar="NETWORK", help="those inside it alone")
     leases.add_argument("--state", choices=(*STATES, ALL), default=HELD, help=f"default: {HELD}")
     events = add_verb(
@@ -59,21 +56,18 @@ def add_parser(nouns: Nouns) -> None:
     show = add_verb(verbs, "show", _show, "show the lease of an address")
     revoke = add_verb(verbs, "revoke", _revoke, "end a lease; nobody gets its address for a while")
     release = add_verb(verbs, "release", _release, "end a lease, or a quarantine")
-    for parser in (status, leases, events, reload):
+    reserve.add_verbs(verbs)
+    for parser in (leases, events, reload):
         parser.add_argument("interface", nargs="?", default=INTERFACE, help=f"default: {INTERFACE}")
+    show.add_argument("address", type=read_lease_address)
+    for parser in (revoke, release):
+        parser.add_argument("address", type=read_lease_address, nargs="?")
+        parser.add_argument("--peer", metavar="NAME|KEY", help="all of this peer, or that of both")
     for parser in (show, revoke, release):
-        parser.add_argument("address", type=_address)
         parser.add_argument("--interface", default=INTERFACE, help=f"default: {INTERFACE}")
-    for parser in (status, leases, show, revoke, release):
+    for parser in (leases, show, revoke, release):
         add_json(parser)
-
-
-def _address(text: str) -> bytes:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        msg = f"{text!r}, expected an address as in 10.44.0.7"
-        raise argparse.ArgumentTypeError(msg) from error
+    add_watch(leases)
 
 
 def _network(text: str) -> Any:
@@ -84,58 +78,11 @@ def _network(text: str) -> Any:
         raise argparse.ArgumentTypeError(msg) from error
 
 
-def _index(interface: str) -> int:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError as error:
-        msg = f"no interface {interface!r} here, expected one with a server"
-        raise ConfigError(msg) from error
-
-
-def ask(interface: str, request: Request) -> Iterable[dict[str, Any]]:
-    """The rows of a server's answer. Raises ConfigError, PrivilegeError, AdminError."""
-    with AdminClient(admin_path(_index(interface))) as client:
-        yield from client.ask(request)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    try:
-        (status,) = ask(arguments.interface, Request(STATUS))
-        text = describe(status)
-    except NotRunningError as error:
-        complain(PROGRAM, f"{arguments.interface}: {error}")
-        return NOT_RUNNING
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        msg = "an answer that makes no sense, expected a server of the same version"
-        raise AdminError(msg) from error
-    if arguments.json:
-        print_json(status)
-    else:
-        sys.stdout.write(text)
-    return OK
-
-
-def describe(status: dict[str, Any]) -> str:
-    """The status for people. Raises KeyError, TypeError, ValueError for one that is none."""
-    store, leases = status["store"], status["leases"]
-    lines = [
-        f"interface: {status['interface']}",
-        f"  role: server, version {status['version']}, up {_span(status['up_for'])}",
-        f"  leases: {leases['held']} held,"
-        f" {leases['remembered_or_quarantined']} remembered or in quarantine",
-        f"  peers: {status['peers']}, connections: {status['connections']}",
-        f"  database: {store['path']} ({'works' if store['works'] else 'TAKES NO COMMIT'})",
-    ]
-    for pool in status["pools"]:
-        share = min(1.0, max(0.0, pool["held"] / max(1, pool["size"])))
-        bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
-        lines += ["", f"pool: {pool['network']}"]
-        lines += [f"  [{bar}] {share:4.0%}  {pool['held']} of {pool['size']} held"]
-    lines += ["", *(f"warning: {one['text']}" for one in status["troubles"])]
-    return "\n".join(map(escaped, lines)).rstrip() + "\n"
-
-
 def _leases(arguments: argparse.Namespace) -> int:
+    return again(arguments, lambda: _list(arguments))
+
+
+def _list(arguments: argparse.Namespace) -> int:
     state = None if arguments.state == ALL else arguments.state
     request = Request(LEASES, arguments.peer, arguments.address, arguments.pool, state)
     return _print(list(ask(arguments.interface, request)), as_json=arguments.json)
@@ -146,17 +93,39 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    return _about(arguments, Request(REVOKE, address=arguments.address))
+    return _end(arguments, REVOKE)
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    return _about(arguments, Request(RELEASE, address=arguments.address))
+    return _end(arguments, RELEASE)
+
+
+def _end(arguments: argparse.Namespace, verb: str) -> int:
+    if arguments.address is None and arguments.peer is None:
+        msg = "expected the address of a lease, or --peer for all of a peer"
+        raise UsageError(msg)
+    key = None if arguments.peer is None else _key_of(arguments.peer, arguments.interface)
+    return _about(arguments, Request(verb, key, arguments.address))
+
+
+def _key_of(peer: str, interface: str) -> str:
+    """The public key that a name means, by the leases that there are. Raises UsageError."""
+    try:
+        return format_key(parse_key(peer))
+    except ValueError:
+        rows = ask(interface, Request(LEASES, peer))
+        keys = {str(row.get("public_key")) for row in rows}
+    if len(keys) != 1:
+        what = f"{len(keys)} peers named {peer!r} have leases" if keys else "no such name has one"
+        msg = f"--peer {peer}: {what}, expected one: say which by its public key"
+        raise UsageError(msg)
+    return keys.pop()
 
 
 def _about(arguments: argparse.Namespace, request: Request) -> int:
     rows = list(ask(arguments.interface, request))
     if not rows:
-        complain(PROGRAM, "there is no lease of this address, nor was one of late")
+        complain(PROGRAM, "there is no such lease, nor was one of late")
         return FAILED
     return _print(rows, as_json=arguments.json)
 
@@ -174,18 +143,7 @@ def _print(rows: Sequence[dict[str, Any]], *, as_json: bool) -> int:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     values = (row.get("address"), row.get("name") or "-", row.get("public_key"), row.get("state"))
-    return *(escaped(str(value)) for value in values), _span(row.get("ends_in"))
-
-
-def _span(seconds: object) -> str:
-    """A span for people; what is none of it is for ever."""
-    if not isinstance(seconds, int | float) or not isfinite(seconds):
-        return "never"
-    left = int(abs(seconds))
-    days, hours, minutes = left // 86400, left // 3600 % 24, left // 60 % 60
-    text = f"{days}d {hours}h" if days else f"{hours}h {minutes}min" if hours else ""
-    text = text or (f"{minutes}min {left % 60}s" if minutes else f"{left}s")
-    return f"{text} ago" if seconds < 0 else text
+    return *(escaped(str(value)) for value in values), span(row.get("ends_in"))
 
 
 def _events(arguments: argparse.Namespace) -> int:
@@ -201,7 +159,7 @@ def _events(arguments: argparse.Namespace) -> int:
 
 def _reload(arguments: argparse.Namespace) -> int:
     require_root(PROGRAM)
-    answer = ask_reload(control_path(_index(arguments.interface), SERVER))
+    answer = ask_reload(control_path(index_of(arguments.interface), SERVER))
     if answer is None:
         complain(PROGRAM, f"{arguments.interface}: no wg-dynamic-server runs here")
         return NOT_RUNNING

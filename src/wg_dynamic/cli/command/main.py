@@ -6,12 +6,12 @@ import sys
 from typing import Final
 
 from wg_dynamic import __version__
-from wg_dynamic.cli.command import config, leases, lladdr, peer
+from wg_dynamic.cli.command import completion, config, leases, lladdr, peer, status
 from wg_dynamic.cli.options import Parser
 from wg_dynamic.cli.status import FAILED, run
 
 PROGRAM: Final = "wg-dynamic"
-NOUNS: Final = (config, leases, lladdr, peer)
+NOUNS: Final = (config, status, leases, lladdr, peer, completion)
 """Modules of this package; each has `add_parser(nouns)`."""
 
 
@@ -36,12 +36,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     try:
-        status: int = arguments.run(arguments)
+        code: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # a pager that was left; what is still to be written goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
         return FAILED
-    return status
+    return code
 
 
 if __name__ == "__main__":

@@ -70,13 +70,21 @@ def read_entries(text: str, source: str) -> list[Entry]:
 
 def with_entry(text: str, source: str, kind: str, values: Mapping[str, Value], note: str) -> str:
     """The text with one more entry at its end. Raises UsageError, as `read_entries`."""
+    return with_entries(text, source, kind, [values], note)
+
+
+def with_entries(
+    text: str, source: str, kind: str, new: Sequence[Mapping[str, Value]], note: str = ""
+) -> str:
+    """The text with more entries at its end. Raises UsageError, as `read_entries`."""
     header = f"[[{kind}]] # {note}" if note else f"[[{kind}]]"
-    lines = [header, *(f"{key} = {_written(value)}" for key, value in values.items())]
-    gap = "\n" if text.strip() else ""
-    rest = f"{text}\n" if text and not text.endswith("\n") else text
-    changed = "\n".join([f"{rest}{gap}{lines[0]}", *lines[1:], ""])
-    expected = [*_values(text, source), (kind, {k: _plain(v) for k, v in values.items()})]
-    return _checked(changed, source, expected)
+    changed = f"{text}\n" if text and not text.endswith("\n") else text
+    for values in new:
+        lines = [header, *(f"{key} = {_written(value)}" for key, value in values.items())]
+        gap = "\n" if changed.strip() else ""
+        changed += "\n".join([f"{gap}{lines[0]}", *lines[1:], ""])
+    meant = [(kind, {k: _plain(v) for k, v in values.items()}) for values in new]
+    return _checked(changed, source, [*_values(text, source), *meant])
 
 
 def without_entries(text: str, source: str, unwanted: Callable[[Entry], bool]) -> str:

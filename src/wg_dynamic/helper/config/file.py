@@ -51,19 +51,21 @@ def load_config(path: Path | None, interface: str) -> "ServerConfig":
         UsageError: it cannot be read, others may write to it, or what it says is wrong.
     """
     # A client without a file has no use for a parser of TOML.
-    from wg_dynamic.helper.config.document import (  # noqa: PLC0415
-        ServerConfig,
-        parse_config,
-        parse_peers,
-        with_peers,
-    )
+    from wg_dynamic.helper.config.document import parse_peers, with_peers  # noqa: PLC0415
 
-    chosen = find_config(path, interface)
-    config = parse_config(read_safely(chosen), str(chosen)) if chosen else ServerConfig()
+    config = load_own_config(path, interface)
     peers = peers_path(interface)
     if peers is None or not os.path.lexists(peers):
         return config
     return with_peers(config, parse_peers(read_safely(peers), str(peers)))
+
+
+def load_own_config(path: Path | None, interface: str) -> "ServerConfig":
+    """As `load_config`, without what commands have added. Raises UsageError likewise."""
+    from wg_dynamic.helper.config.document import ServerConfig, parse_config  # noqa: PLC0415
+
+    chosen = find_config(path, interface)
+    return parse_config(read_safely(chosen), str(chosen)) if chosen else ServerConfig()
 
 
 def load_client_config(interface: str) -> Acceptance:

@@ -7,17 +7,18 @@ so that comments and keys that people put there stay. A server reads both.
 import fcntl
 import os
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from wg_dynamic.errors import ConfigError, UsageError
-from wg_dynamic.helper.config.document import parse_peers
+from wg_dynamic.helper.config.document import ServerConfig, parse_peers
 from wg_dynamic.helper.config.entries import (
     Entry,
     Value,
     read_entries,
+    with_entries,
     with_entry,
     with_note,
     without_entries,
@@ -95,6 +96,23 @@ class PeersFile:
         """
         top = self._text or _TOP.format(interface=self._interface)
         self._replace(with_entry(top, str(self.path), kind, values, note))
+
+    def replace_all(
+        self,
+        kind: str,
+        unwanted: Callable[[Entry], bool],
+        new: Sequence[Mapping[str, Value]],
+        check: Callable[[ServerConfig], None],
+    ) -> None:
+        """Take entries out and write others at the end, all of it or nothing.
+
+        `check` judges what the file says then, and raises if that cannot be. Raises as `add`.
+        """
+        top = self._text or _TOP.format(interface=self._interface)
+        text = without_entries(top, str(self.path), unwanted)
+        text = with_entries(text, str(self.path), kind, new)
+        check(parse_peers(text, str(self.path)))
+        self._replace(text)
 
     def remove(self, unwanted: Callable[[Entry], bool]) -> int:
         """Take entries out; how many. Raises as `add`."""

@@ -1,6 +1,7 @@
 """`wg-dynamic status`, `leases`, `lease`, `events`, `reload`; with a server: tests/netns."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from wg_dynamic.admin.client import NotRunningError
 from wg_dynamic.admin.protocol import Request
 from wg_dynamic.cli.command import leases as module
 from wg_dynamic.cli.command.main import main
-from wg_dynamic.cli.status import FAILED, NOT_RUNNING, OK, UNQUALIFIED
+from wg_dynamic.cli.status import FAILED, NOT_RUNNING, OK, UNQUALIFIED, USAGE
 from wg_dynamic.privsep.requests import Reloaded
 
 ROW = {
@@ -20,17 +21,6 @@ ROW = {
     "name": "\x1b[2Jlaptop",
     "state": "held",
     "ends_in": 3725,
-}
-STATUS = {
-    "interface": "wg0",
-    "version": "1",
-    "up_for": 90.0,
-    "leases": {"held": 127, "remembered_or_quarantined": 1},
-    "peers": 3,
-    "connections": 2,
-    "store": {"path": "/x", "works": True},
-    "pools": [{"network": "10.44.0.0/24", "size": 254, "held": 127}],
-    "troubles": [{"time": 1.0, "text": "\x1b[2J"}],
 }
 
 
@@ -84,32 +74,47 @@ def test_one_lease_is_shown_or_ended(
     assert server.asked == [Request(request_, address=parse_address("10.44.0.7"))]
     server.rows = []
     assert main(["lease", verb, "10.44.0.7"]) == FAILED
-    assert "no lease of this address" in capsys.readouterr().err
+    assert "no such lease" in capsys.readouterr().err
 
 
-def test_the_status_has_a_bar_for_each_pool(
+def test_no_server_is_told(server: Server) -> None:
+    server.runs = False
+    assert main(["leases"]) == UNQUALIFIED
+
+
+def test_all_leases_of_a_peer_end_by_its_key_or_by_a_name_that_is_one_peer_s(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.rows = [STATUS]
-    assert main(["status"]) == OK
-    out = capsys.readouterr().out
-    assert "[##########..........]  50%  127 of 254 held" in out
-    assert "up 1min 30s" in out
-    assert "warning: \\x1b[2J" in out
-    assert main(["status", "--json"]) == OK
-    assert json.loads(capsys.readouterr().out) == STATUS
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    assert main(["lease", "revoke", "--peer", key]) == OK
+    server.rows = [{**ROW, "public_key": key}]
+    assert main(["lease", "release", "10.44.0.7", "--peer", "laptop"]) == OK
+    assert server.asked == [
+        Request("revoke", key),
+        Request("leases", "laptop"),
+        Request("release", key, parse_address("10.44.0.7")),
+    ]
+    server.rows.append({**ROW, "public_key": "other"})
+    assert main(["lease", "revoke", "--peer", "laptop"]) == USAGE
+    server.rows = []
+    assert main(["lease", "revoke", "--peer", "laptop"]) == USAGE
+    assert main(["lease", "revoke"]) == USAGE
+    told = capsys.readouterr().err
+    assert "2 peers named 'laptop' have leases" in told
+    assert "no such name has one" in told
+    assert "expected the address of a lease, or --peer" in told
 
 
-def test_a_status_that_is_none_is_told(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    server.rows = [{"store": 7}]
-    assert main(["status"]) == FAILED
-    assert "makes no sense" in capsys.readouterr().err
+def test_leases_are_watched_until_somebody_has_seen_enough(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def enough(_: float) -> None:
+        if len(server.asked) == 2:
+            raise KeyboardInterrupt
 
-
-def test_no_server_has_a_status_of_its_own(server: Server) -> None:
-    server.runs = False
-    assert main(["status"]) == NOT_RUNNING
-    assert main(["leases"]) == UNQUALIFIED
+    monkeypatch.setattr(time, "sleep", enough)
+    assert main(["leases", "--json", "--watch", "0.5"]) == 130
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [[ROW]] * 2
 
 
 def test_events_are_lines_of_json(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,24 +142,9 @@ def test_a_reload_says_what_is_different_or_wrong(
 ) -> None:
     answers: list[Reloaded | None] = [Reloaded(True, "pool x added"), Reloaded(False, "bad"), None]
     monkeypatch.setattr(module, "require_root", lambda _: None)
-    monkeypatch.setattr(module, "_index", lambda _: 1)
+    monkeypatch.setattr(module, "index_of", lambda _: 1)
     monkeypatch.setattr(module, "ask_reload", lambda _: answers.pop(0))
     assert [main(["reload"]) for _ in range(3)] == [OK, FAILED, NOT_RUNNING]
     shown = capsys.readouterr()
     assert shown.out == "pool x added\n"
     assert "bad" in shown.err
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (5, "5s"),
-        (-5, "5s ago"),
-        (90, "1min 30s"),
-        (90000, "1d 1h"),
-        (None, "never"),
-        ("x", "never"),
-    ],
-)
-def test_spans_are_in_their_two_largest_units(seconds: object, shown: str) -> None:
-    assert module._span(seconds) == shown
