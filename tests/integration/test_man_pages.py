@@ -123,3 +123,15 @@ def test_the_page_of_the_command_has_its_exit_statuses() -> None:
     text = section((ROOT / "docs/man/wg-dynamic.1").read_text(), "EXIT STATUS")
     known = {value for key, value in vars(status).items() if key.isupper()} - {status.GONE}
     assert {int(number) for number in re.findall(r"^\.It (\d+)$", text, re.M)} == known
+
+
+KNOWN = {
+    *("Ar", "Bd", "Bl", "Cm", "Dd", "Dl", "Dt", "Dv", "Ed", "El", "Fl", "It", "Li", "Nm", "Op"),
+    *("Os", "Pa", "Pp", "Pq", "Ql", "Sh", "Sq", "Ss", "Sx", "Va", "Xr"),
+    "Nd",  # codespell:ignore nd
+}
+"""Of mdoc(7), what these pages use."""
+
+
+def macros(page: Path) -> set[str]:
+    return set(re.findall(r"^\.(\w+)", page.read_text(), re.M))
