@@ -215,6 +215,8 @@ class Ours(Subject):
     def prepare(self) -> None:
         """Addresses; WireGuard is started with the server."""
         self.host.ip(f"address add fe80::/64 dev {self.interface} nodad")
+        # As docs/operations.md says for a hub of many thousand peers.
+        self.host.run(["sysctl", "-qw", "net.core.somaxconn=65535"])
         self.wireguard: Program | None = None
         self.server: StormServer | None = None
         self.preload = ""

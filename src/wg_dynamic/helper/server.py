@@ -78,7 +78,7 @@ ROLE = "server"
 """Whose ledger and control socket it is, in the runtime directory."""
 PORT = 970
 """docs/protocol.md section 2."""
-BACKLOG = 4096
+BACKLOG = 65535
 """Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)."""
 PORT_TRIES = 40
 PORT_PAUSE = 0.05

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -95,6 +96,7 @@ async def serve(
         infos = await reader.read_first()
         if start.adopt:
             await adopt(infos, rules, table, store, helper, moment=moment)
+        _spare_garbage_collection()
         await engine.turn()  # the leases are in force before anybody hears that we serve
         shared = Listener(engine, peers, start.ifindex, clock, reader.soon, room=room)
         server = shared.open(listener)
@@ -113,6 +115,17 @@ async def serve(
     finally:
         helper.close()
         store.close()
+
+
+def _spare_garbage_collection() -> None:
+    """Look for garbage seldom, and never among what is there already: the leases and the code.
+
+    A request makes hundreds of objects and no cycle that lasts; Python's defaults look through all
+    that is young after each 700 of them, and every so often through a million leases.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _rules(terms: LeaseTerms, peers: PeerTable, own: tuple[bytes, ...]) -> Rules:

@@ -148,6 +148,11 @@ class Engine:
         """Whether the last commit went well."""
         return not self._store_failed
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more waits than goes into the next transaction."""
+        return len(self._waiting) > MAX_BATCH
+
     def submit(self, job: Job) -> None:
         """Queue a request; its `done` is called with the reply."""
         self._waiting.append(job)

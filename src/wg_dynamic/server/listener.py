@@ -43,8 +43,9 @@ MESSAGE_TIME = 10.0
 IDLE_TIME = 60.0
 """Seconds that a connection may stay without a message."""
 MAX_CONNECTIONS = 8192
-QUEUE = 4096
-"""Connections that wait in the kernel until they are accepted."""
+QUEUE = 65535
+"""Connections that wait in the kernel until they are accepted: as many as net.core.somaxconn lets
+there be, 4096 unless the administrator says otherwise (docs/operations.md)."""
 ACCEPTED_AT_ONCE = 16
 """Connections that are accepted before those that are there have their turn."""
 MAX_PER_PEER = 8
@@ -112,7 +113,12 @@ class Listener:
         listener.setblocking(False)
         listener.listen(QUEUE)
         door = Door(listener, self.admits)
-        return Entrance(door, lambda: Connection(self), at_once=ACCEPTED_AT_ONCE)
+        return Entrance(
+            door,
+            lambda: Connection(self),
+            at_once=ACCEPTED_AT_ONCE,
+            is_busy=lambda: self.engine.is_busy,
+        )
 
     def admits(self, source: bytes, port: int) -> bool:
         """Count a new connection; False when its peer is to have not even an answer."""

@@ -30,6 +30,8 @@ HIGH = 65536
 """Bytes not sent yet from which on a protocol is told to pause, unless it says otherwise."""
 PAUSE = 1.0
 """Seconds until it is tried again to accept when the process has no room."""
+BUSY_PAUSE = 0.01
+"""Seconds until it is tried again when there is more to do than is done at once."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -217,7 +219,12 @@ class Entrance:
     """A door, and the connections that came through it."""
 
     def __init__(
-        self, door: Door, protocol: Callable[[], asyncio.Protocol], *, at_once: int
+        self,
+        door: Door,
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        at_once: int,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin to accept.
 
@@ -225,10 +232,12 @@ class Entrance:
             door: where they come from.
             protocol: makes the protocol of each.
             at_once: connections that are accepted before those that are there have their turn.
+            is_busy: whether who waits had better wait in the kernel, where it costs us nothing.
         """
         self._door = door
         self._protocol = protocol
         self._at_once = at_once
+        self._is_busy = is_busy
         self._streams: dict[int, Stream] = {}
         """By descriptor."""
         self._poll = select.epoll()
@@ -254,6 +263,9 @@ class Entrance:
                 self._step(stream, stream.ready, events)
 
     def _accept(self) -> None:
+        if self._is_busy():
+            self._pause(BUSY_PAUSE)
+            return
         for _ in range(self._at_once):
             try:
                 arrival = self._door.accept()
@@ -261,8 +273,7 @@ class Entrance:
                 if error.errno not in _NO_ROOM:
                     raise
                 _LOG.error("cannot accept connections: %s", error.strerror)
-                self._poll.unregister(self._door.fileno())
-                self._loop.call_later(PAUSE, self._go_on)
+                self._pause(PAUSE)
                 return
             if arrival is None:
                 return
@@ -275,6 +286,11 @@ class Entrance:
         except Exception:  # noqa: BLE001 - one peer must not stop the server
             _LOG.exception("a connection failed")
             stream.abort()
+
+    def _pause(self, seconds: float) -> None:
+        """Accept nobody for so long: the epoll would call us all the time."""
+        self._poll.unregister(self._door.fileno())
+        self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
         if not self._poll.closed:

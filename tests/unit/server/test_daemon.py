@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -259,3 +260,18 @@ async def test_leases_loaded_are_counted_in_the_log(
         await until(lambda: Ready() in helper.received)
         helper.channel.send(Stop(release=False))
     assert "0 leases in /leases.sqlite" in caplog.text
+
+
+async def test_what_is_there_at_the_start_is_never_looked_through_for_garbage(
+    helper: Helper, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(Ready() in helper.received))
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(START, listener, helper.network, a_store(MemoryStore()), FakeClock())
+        )
+        await until(lambda: Ready() in helper.received)
+        helper.channel.send(Stop(release=False))
+    assert frozen == [False]

@@ -824,3 +824,15 @@ async def test_events_and_the_log_name_the_peer() -> None:
         await server.request(ALICE)
         await server.request(BOB)
     assert [one.name for one in events] == ["laptop", None]
+
+
+async def test_it_is_busy_while_more_waits_than_goes_into_a_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "MAX_BATCH", 1)
+    server = Server()
+    many = [server.submit(key, request_for()) for key in (ALICE, BOB)]
+    assert server.engine.is_busy
+    async with server.running():
+        await asyncio.gather(*many)
+        assert not server.engine.is_busy

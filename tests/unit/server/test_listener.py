@@ -60,6 +60,11 @@ class FakeEngine(Engine):
         # Engine's own __init__ is about leases, of which there are none here.
         self.jobs: list[Job] = []
         self.holds_back = False
+        self.busy = False
+
+    @property
+    def is_busy(self) -> bool:
+        return self.busy
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
@@ -767,3 +772,14 @@ async def test_a_flood_of_requests_over_the_limit_is_refused_one_by_one(
     client.send(b"release_ip=2\n\n" * 500)
     client.writer.write_eof()
     assert (await client.rest()).count(b"errno=5\n") == 500
+
+
+async def test_nobody_is_accepted_while_the_engine_has_more_than_it_can_do_at_once(
+    served: Served,
+) -> None:
+    served.engine.busy = True
+    with socket.create_connection(served.socket.getsockname()[:2]):
+        await a_while()
+        assert not served.shared.connections
+        served.engine.busy = False
+        await until(lambda: len(served.shared.connections) == 1)

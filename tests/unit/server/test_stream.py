@@ -66,7 +66,8 @@ class Place:
         self.fails = False
         self.outside: list[socket.socket] = []
         self.door = Door(self.listener, lambda _source, _port: True)
-        self.entrance = Entrance(self.door, self._enter, at_once=2)
+        self.is_busy = False
+        self.entrance = Entrance(self.door, self._enter, at_once=2, is_busy=lambda: self.is_busy)
 
     def _enter(self) -> Recorder:
         self.inside.append(Recorder())
@@ -281,3 +282,18 @@ async def test_after_its_end_an_entrance_lets_nobody_in(place: Place) -> None:
     place.entrance.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=5.0)
+
+
+async def test_who_comes_while_there_is_more_than_enough_to_do_waits_in_the_kernel(
+    place: Place,
+) -> None:
+    first, inside = await place.connect()
+    place.is_busy = True
+    with socket.create_connection(place.listener.getsockname()[:2], timeout=5.0) as second:
+        second.sendall(b"later")
+        first.sendall(b"now")
+        await until(lambda: inside.data == b"now")
+        await a_while()
+        assert len(place.inside) == 1
+        place.is_busy = False
+        await until(lambda: len(place.inside) == 2 and place.inside[1].data == b"later")
