@@ -30,7 +30,11 @@ DEBIAN: Final = Path("packaging/debian")
 MODULES: Final = Path("usr/lib/python3/dist-packages")
 DOCUMENTS: Final = Path("usr/share/doc") / PACKAGE
 EXAMPLES: Final = DOCUMENTS / "examples"
-DAEMONS: Final = {"wg-dynamic-server": "usr/sbin", "wg-dynamic-client": "usr/sbin"}
+DAEMONS: Final = {
+    "wg-dynamic-client": "usr/sbin",
+    "wg-dynamic-server": "usr/sbin",
+    "wg-dynamic-watch": "usr/sbin",
+}
 """Where programs go that are not for everybody's PATH; the units name them by path."""
 PLACES: Final = {
     "packaging/wg-dynamic-quick": "usr/bin",
@@ -40,6 +44,7 @@ PLACES: Final = {
     "packaging/tmpfiles.d/": "usr/lib/tmpfiles.d",
     "packaging/networkd/": str(EXAMPLES / "networkd"),
     "packaging/NetworkManager/": str(EXAMPLES / "NetworkManager"),
+    "examples/": str(EXAMPLES),
     "docs/decisions/": str(DOCUMENTS / "decisions"),
     "docs/": str(DOCUMENTS),
     "README.md": str(DOCUMENTS),
@@ -123,7 +128,10 @@ def stage(tree: Tree, root: Path, version: str, seconds: int) -> None:
             page = Path("usr/share/man") / f"man{inside.suffix[1:]}" / f"{inside.name}.gz"
             tree.put(page, _compressed(content))
         elif (place := place_of(name)) is not None:
-            mode = _EXECUTABLE if place == "usr/bin" else _PLAIN
+            runs = place == "usr/bin" or (
+                name.startswith("examples/") and (root / inside).stat().st_mode & 0o100
+            )
+            mode = _EXECUTABLE if runs else _PLAIN
             tree.put(Path(place) / inside.name, content, mode)
     settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     program = (root / DEBIAN / "program").read_text("utf-8")

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from tools.repository import ROOT
-from wg_dynamic.cli import client, server, status
+from wg_dynamic.cli import client, server, status, watch
 from wg_dynamic.cli.command.main import make_parser
 
-PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server")}
-PARSERS = {"client": client.make_parser, "server": server.make_parser}
+PAGES = {name: ROOT / f"docs/man/wg-dynamic-{name}.8" for name in ("client", "server", "watch")}
+PARSERS = {
+    "client": client.make_parser,
+    "server": server.make_parser,
+    "watch": watch.make_parser,
+}
 
 ALL_PAGES = [
     *PAGES.values(),
@@ -64,7 +68,10 @@ def test_the_synopsis_names_every_option(name: str) -> None:
 @both
 def test_the_exit_statuses_are_those_of_the_commands(name: str) -> None:
     listed = re.findall(r"^\.It (\d+)$", section(PAGES[name].read_text(), "EXIT STATUS"), re.M)
-    left_out = {"GONE", "NO_LEASE"} if name == "server" else set()
+    left_out = {
+        "server": {"GONE", "NO_LEASE"},
+        "watch": {"GONE", "NO_LEASE", "NOT_RUNNING"},
+    }.get(name, set())
     constants = [
         value for key, value in vars(status).items() if key.isupper() and key not in left_out
     ]

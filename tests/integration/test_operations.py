@@ -97,7 +97,8 @@ def test_the_manual_s_example_can_be_used_as_it_is() -> None:
 
 
 def test_the_manual_describes_every_key_and_none_that_is_not_there() -> None:
-    wrong = "x = 1\n[dns]\nx = 1\n[[pool]]\nx = 1\n[[peer]]\nx = 1\n[[reservation]]\nx = 1\n"
+    kinds = ("[dns]", "[[pool]]", "[[peer]]", "[[reservation]]", "[[hook]]", "[metrics]", "[names]")
+    wrong = "x = 1\n" + "".join(f"{kind}\nx = 1\n" for kind in kinds)
     with pytest.raises(UsageError) as caught:
         parse_config(wrong, "example")
     told = re.findall(r"Expected any of (.*)", str(caught.value))
@@ -105,14 +106,15 @@ def test_the_manual_describes_every_key_and_none_that_is_not_there() -> None:
         title: set(re.findall(r"^\.It Cm (\w+) No =", text, re.M))
         for title, text in re.findall(r"^\.Ss ([^\n]+)\n(.*?)(?=^\.S[sh] )", PAGE, re.M | re.S)
     }
-    reservation, peer, pool, dns, settings = (set(keys.split(", ")) for keys in told)
+    reservation, peer, pool, dns, *beside, settings = (set(keys.split(", ")) for keys in told)
     pushes = {"routes", "mtu", "dns"}
     assert tables == {
-        "Settings": settings - {"pool", "reservation", "peer"} - pushes,
+        "Settings": settings - {"pool", "reservation", "peer", "hook", "metrics", "names"} - pushes,
         "Pools": pool - pushes,
         "Reservations": reservation,
         "Peers": peer - pushes,
         "Pushed configuration": pushes,
+        "Beside the server": set().union(*beside),
     }
     assert settings & pool & peer == pushes
     (described,) = re.findall(r"^\.It Cm dns No = (.*)", PAGE, re.M)

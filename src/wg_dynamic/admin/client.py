@@ -30,23 +30,29 @@ class NotRunningError(ConfigError):
     """No server listens there."""
 
 
+def connect(path: Path) -> socket.socket:
+    """A connection to a server. Raises NotRunningError, PrivilegeError, AdminError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # One that cannot be accepted yet waits its turn, which it does not with a timeout of Python's
+    # own: what a member of the group has begun must not turn root away.
+    wait = struct.pack("ll", int(TIMEOUT), 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise _not_connected(path, error) from error
+    return connection
+
+
 class AdminClient:
     """One connection."""
 
-    def __init__(self, path: Path) -> None:
-        """Connect. Raises NotRunningError, PrivilegeError, AdminError."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, there: Path | socket.socket) -> None:
+        """Connect, or take over a connection. Raises as `connect`."""
+        self._socket = connect(there) if isinstance(there, Path) else there
+        self._socket.settimeout(TIMEOUT)
         self._buffer = bytearray()
-        # A connection that cannot be accepted yet waits its turn, which it does not with a timeout
-        # of Python's own: what a member of the group has begun must not turn root away.
-        wait = struct.pack("ll", int(TIMEOUT), 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
-        try:
-            self._socket.connect(str(path))
-            self._socket.settimeout(TIMEOUT)
-        except OSError as error:
-            self._socket.close()
-            raise _not_connected(path, error) from error
 
     def __enter__(self) -> Self:
         """Nothing is left to do."""
@@ -68,6 +74,11 @@ class AdminClient:
 
         Raises AdminError when the answer is no, or none.
         """
+        self.send(request)
+        yield from self.rows()
+
+    def send(self, request: Request) -> None:
+        """The first half of `ask`."""
         if request.follow:
             self._socket.settimeout(None)
         try:
@@ -76,6 +87,9 @@ class AdminClient:
             pass  # it has said why
         except OSError as error:
             raise _lost(error) from error
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The other half of `ask`."""
         while True:
             answer = self._next()
             row = answer.get("row")

@@ -13,6 +13,7 @@ from wg_dynamic.address import Prefix, format_address
 from wg_dynamic.admin.protocol import HELD, QUARANTINED, REMEMBERED, Request
 from wg_dynamic.leases.event import quote
 from wg_dynamic.leases.lease import Lease
+from wg_dynamic.protocol import ErrorCode
 from wg_dynamic.server.engine import Engine
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.system.clock import Clock
@@ -45,6 +46,11 @@ class Answers:
             "peers": self._peers.count,
             "connections": connections,
             "events": dict(self._engine.events.counts),
+            "requests": [
+                {"command": command, "outcome": ErrorCode(code).name.lower(), "count": count}
+                for (command, code), count in sorted(self._engine.events.outcomes.items())
+            ],
+            "times": self._engine.timings.told(),
             "store": {"path": self._database, "works": self._engine.store_works},
             "troubles": [{"time": round(time, 3), "text": text} for time, text in troubles],
         }

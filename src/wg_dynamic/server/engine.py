@@ -51,6 +51,7 @@ from wg_dynamic.server.policy import (
 from wg_dynamic.server.proxy import HelperProxy
 from wg_dynamic.server.pushed import NOTHING, Pushed
 from wg_dynamic.server.reconcile import Reconciler
+from wg_dynamic.server.timings import Timings
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import logger
@@ -132,6 +133,8 @@ class Engine:
         self._store_lost = False
         """The database was removed under us: it is written anew, from the table."""
         self._reconciler = Reconciler(table, helper, peers, clock)
+        self.timings = Timings()
+        """For who asks how the server stands."""
 
     @property
     def rules(self) -> Rules:
@@ -186,7 +189,12 @@ class Engine:
 
     async def turn(self) -> None:
         """Wait for something to do, and do it. For `run`, and once before it."""
-        await self._batch(await self._gather())
+        items = await self._gather()
+        begin = self._clock.now()
+        await self._batch(items)
+        jobs = sum(isinstance(item, Job) for item in items)
+        if jobs:
+            self.timings.request.add(self._clock.now() - begin, jobs)
 
     async def _gather(self) -> list[_Item]:
         """What waits; at the latest when a lease ends, with nothing.
@@ -414,6 +422,7 @@ class Engine:
         """Make the changes durable; False, and the table as before, when that fails."""
         loop = asyncio.get_running_loop()
         write = self._writing(changes, list(forgotten))
+        begin = self._clock.now()
         try:
             await self._wait_for_disk(loop.run_in_executor(self._thread, write))
         except StoreError as error:
@@ -425,6 +434,8 @@ class Engine:
             self._store_failed = True
             self._store_lost = self._store_lost or isinstance(error, StoreLostError)
             return False
+        if changes:
+            self.timings.store.add(self._clock.now() - begin)
         self._store_lost = False
         if self._store_failed:
             _LOG.warning("the lease database works again")
@@ -472,10 +483,12 @@ class Engine:
         """
         if not fresh:
             return set()
+        begin = self._clock.now()
         refusals = await self._helper.change([_change(lease, add=True) for lease in fresh])
+        now = self._clock.now()
+        self.timings.wireguard.add(now - begin)
         if not refusals:
             return set()
-        now = self._clock.now()
         self._table.begin()
         changes: dict[bytes, Lease] = {}
         for one in refusals:

@@ -124,6 +124,8 @@ async def test_the_status_says_how_the_server_stands() -> None:
     assert status["leases"] == {"held": 2, "remembered_or_quarantined": 2}
     assert (status["peers"], status["connections"], status["up_for"]) == (3, 3, 90.0)
     assert status["events"]["granted"] == 4
+    asked = sum(one["count"] for one in status["requests"])
+    assert asked == status["times"]["request"]["count"] > 0
     assert status["store"] == {"path": "/x.sqlite", "works": True}
     assert status["troubles"] == [{"time": 5.0, "text": "the disk is full"}]
     assert (status["role"], status["interface"]) == ("server", "wg0")

@@ -836,3 +836,14 @@ async def test_it_is_busy_while_more_waits_than_goes_into_a_transaction(
     async with server.running():
         await asyncio.gather(*many)
         assert not server.engine.is_busy
+
+
+async def test_what_takes_time_is_timed_batch_by_batch() -> None:
+    server = Server()
+    async with server.running():
+        await asyncio.gather(server.request(ALICE), server.request(BOB))
+        await server.request(ALICE)  # in the allowed IPs already
+    told = server.engine.timings
+    assert told.request.told()["count"] == 3
+    assert told.store.told()["count"] == 2
+    assert told.wireguard.told()["count"] == 1

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config.beside import NOTHING, Beside, read_beside
 from wg_dynamic.helper.config.values import (
     read_address,
     read_domain,
@@ -99,6 +100,8 @@ class ServerConfig:
     peers: tuple[PeerTerms, ...] = ()
     peer_names: tuple[str, ...] = ()
     """As `names`, of the peers."""
+    beside: Beside = NOTHING
+    """For wg-dynamic-watch; the server has no use for it."""
 
     def terms(self) -> LeaseTerms:
         """What to lease by; not checked yet."""
@@ -362,6 +365,7 @@ def _read_config(table: _Table, source: str) -> ServerConfig:
         push=_read_push(table),
         peers=tuple(peer for peer, _ in peers),
         peer_names=tuple(name for _, name in peers),
+        beside=read_beside(table),
     )
     table.finish()
     return config

@@ -211,9 +211,9 @@ def test_what_is_no_toml_is_refused_with_its_line(text: str, expected: str) -> N
 
 
 KEYS = (
-    "addresses_per_peer, admin_group, database, dns, grace_time, lease_time, max_lease_time,"
-    " max_new_addresses, min_lease_time, mtu, peer, pool, quarantine_time, reservation, routes,"
-    " user"
+    "addresses_per_peer, admin_group, database, dns, grace_time, hook, lease_time,"
+    " max_lease_time, max_new_addresses, metrics, min_lease_time, mtu, names, peer, pool,"
+    " quarantine_time, reservation, routes, user"
 )
 
 

@@ -1,0 +1,254 @@
+"""wg-dynamic-watch beside a real server: hooks of all sorts, metrics, names by a real dnsmasq."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.actors import bill
+from tests.netns.daemons import Client, Server, children
+from tools.netlab import Lab, Program, wait_until
+from tools.repository import ROOT
+from tools.star import Star, make_star
+
+NOBODY = 65534
+EXAMPLES = ROOT / "examples"
+SCRIPTS = {
+    "good": 'read line; echo "$WG_DYNAMIC_EVENT $WG_DYNAMIC_ADDRESS $(id -u) $line" >>$OUT/told',
+    "hangs": "sleep 1000",
+    "fails": "echo this is why >&2; exit 7",
+    "floods": "yes flood",
+    "forks": "for i in 1 2 3; do (setsid sleep 1000 &); sleep 1000 & done; exit 0",
+}
+
+
+class Watched:
+    """A server, what runs beside it, and the file that hooks write."""
+
+    def __init__(self, lab: Lab, database: Path, place: Path, hooks: str) -> None:
+        self.star: Star = make_star(lab, ["one"], private=("/etc/wg-dynamic", "/run/dnsmasq"))
+        self.out = place / "out"
+        self.out.mkdir(mode=0o777)
+        self.out.chmod(0o777)
+        for name, script in SCRIPTS.items():
+            path = place / name
+            path.write_text(f"#!/bin/sh\nOUT={self.out}\n{script}\n")
+            path.chmod(0o755)
+        (self.one,) = self.star.clients
+        self.hub = self.star.hub.host
+        self.hub.path("/etc/wg-dynamic/wg0.toml").write_text(
+            f"[[pool]]\nnetwork = '10.44.0.0/24'\n[[peer]]\nname = 'My Laptop'\npublic_key ="
+            f" '{self.one.interface.keys.public}'\n"
+            "[metrics]\nlisten = '127.0.0.1:9586'\n[names]\nsuffix = 'wg'\n" + hooks.format(place)
+        )
+        self.server = Server(self.star.hub, database)
+        self.server.arguments = ["--database", str(database)]
+        self.watch: Program
+
+    def start(self) -> None:
+        self.server.start()
+        self.watch = self.hub.popen(["wg-dynamic-watch", "wg0"])
+        self.watch.wait_for_output("following the server's events")
+
+    def told(self) -> list[str]:
+        path = self.out / "told"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def metrics(self) -> dict[str, float]:
+        command = "import urllib.request as u, sys; print(u.urlopen(sys.argv[1]).read().decode())"
+        where = "http://127.0.0.1:9586/metrics"
+        text = self.hub.run(self.hub.python("-c", command, where)).stdout
+        found = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = re.fullmatch(r"(\S+) (\S+)", line).groups()  # type: ignore[union-attr]
+                found[name] = float(value)
+        return found
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that hooks can enter, whoever they are."""
+    with tempfile.TemporaryDirectory(prefix="wg-dynamic-hooks-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def hook(name: str, more: str = "") -> str:
+    return f"[[hook]]\ncommand = ['{{0}}/{name}']\n{more}\n"
+
+
+def test_a_hook_gets_each_event_as_nobody_and_metrics_agree_with_the_status(
+    lab: Lab, database: Path, place: Path
+) -> None:
+    watched = Watched(lab, database, place, hook("good"))
+    watched.start()
+    client = Client(watched.one)
+    client.start()
+    wait_until(client.leased, what="a lease")
+    (address,) = client.leased()
+    wait_until(lambda: len(watched.told()) == 1, what="that the hook was told")
+    kind, told, user, line = watched.told()[0].split(" ", 3)
+    assert (kind, told, user) == ("granted", address, str(NOBODY))
+    event = json.loads(line)
+    assert event["name"] == "My Laptop"
+    assert event["public_key"] == watched.one.interface.keys.public
+    found = watched.metrics()
+    status = json.loads(watched.hub.run(["wg-dynamic", "status", "wg0", "--json"]).stdout)
+    assert found["wg_dynamic_up"] == 1
+    assert found['wg_dynamic_leases{state="held"}'] == status["leases"]["held"] == 1
+    assert found['wg_dynamic_pool_held_addresses{network="10.44.0.0/24"}'] == 1
+    assert found['wg_dynamic_pool_free_addresses{network="10.44.0.0/24"}'] == 253
+    assert found['wg_dynamic_events_total{event="granted"}'] == status["events"]["granted"] == 1
+    asked = [one["count"] for one in status["requests"]]
+    assert sum(asked) == found["wg_dynamic_request_duration_seconds_count"] > 0
+    assert found['wg_dynamic_store_duration_seconds_bucket{le="+Inf"}'] >= 1
+    # The server goes and comes.
+    watched.server.stop()
+    wait_until(lambda: watched.metrics() == {"wg_dynamic_up": 0}, what="that it is down")
+    watched.server.start()
+    wait_until(lambda: watched.metrics()["wg_dynamic_up"] == 1, timeout=15, what="that it is back")
+    wait_until(
+        lambda: watched.watch.output().count("following") == 2, timeout=15, what="that it follows"
+    )
+    assert client.run("--stop").returncode == 0
+    wait_until(lambda: len(watched.told()) == 2, timeout=15, what="the release")
+    assert watched.told()[1].startswith(f"released {address} ")
+    assert json.loads(watched.told()[1].split(" ", 3)[3])["lost"] == 1
+    assert watched.watch.stop() == 0
+
+
+def test_hooks_that_hang_fail_flood_and_fork_cost_no_grant_and_leave_nothing(
+    lab: Lab, database: Path, place: Path
+) -> None:
+    bad = ("hangs", "fails", "floods", "forks")
+    hooks = "".join(hook(name, "timeout = '2s'") for name in bad) + hook("good")
+    watched = Watched(lab, database, place, hooks)
+    watched.start()
+    before = bill(watched.watch.pid)
+    client = Client(watched.one)
+    for number in range(3):
+        client.start()
+        wait_until(client.leased, what="a lease")
+        assert client.run("--stop").returncode == 0
+        wait_until(lambda n=number: len(watched.told()) == 2 * n + 2, what="the good one")  # type: ignore[misc]
+    output = watched.watch.output
+    wait_until(lambda: output().count("hangs: killed after 2 s") >= 3, timeout=30, what="kills")
+    wait_until(lambda: output().count("fails: ended with 7, expected 0") == 6, what="failures")
+    assert "fails: this is why" in output()
+    assert 1 <= output().count("floods: flood") <= 6 * 10
+    wait_until(
+        lambda: output().count("hangs: killed after 2 s") == 6, timeout=30, what="the last run"
+    )
+    assert bill(watched.watch.pid).memory - before.memory < 8 * 2**20
+    # One child is left: the process that follows the server.
+    wait_until(lambda: len(children(watched.watch.pid)) == 1, what="that nothing is left")
+    assert watched.watch.stop() == 0
+
+
+def test_a_name_is_an_address_by_dnsmasq(lab: Lab, database: Path, place: Path) -> None:
+    watched = Watched(lab, database, place, "")
+    watched.start()
+    hosts = Path("/run/wg-dynamic-watch/wg0/hosts")
+    wait_until(hosts.exists, what="the file")
+    options = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
+    options += ["--listen-address=127.0.0.1", "--bind-interfaces", "--user=root", "--pid-file="]
+    options += [f"--hostsdir={hosts.parent}"]
+    watched.hub.popen(["dnsmasq", *options])
+    client = Client(watched.one)
+    client.start()
+    wait_until(client.leased, what="a lease")
+    (address,) = client.leased()
+
+    def asked() -> str:
+        program = (
+            "import socket,struct\ns=socket.socket(2,2); s.settimeout(1)\n"
+            "q=b'\\0\\7\\1\\0\\0\\1'+bytes(6)+b'\\x09my-laptop\\2wg\\0\\0\\1\\0\\1'\n"
+            "s.sendto(q,('127.0.0.1',53)); print(socket.inet_ntoa(s.recv(500)[-4:]))"
+        )
+        return watched.hub.run(watched.hub.python("-c", program), check=False).stdout.strip()
+
+    wait_until(lambda: asked() == address, timeout=15, what="the name")
+    watched.hub.ip("address add 10.44.0.1/24 dev wg0")
+    assert watched.hub.ping(address)
+    assert client.run("--stop").returncode == 0
+    wait_until(lambda: "laptop" not in hosts.read_text(), what="that the name is gone")
+    watched.watch.stop()
+
+
+RECEIVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(204); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"""
+
+
+def test_the_examples_do_what_they_say(lab: Lab, database: Path, place: Path) -> None:
+    sets = "'inet', 'filter', 'leases4', 'leases6'"
+    hooks = (
+        f"[[hook]]\ncommand = ['{EXAMPLES}/leases-to-nft', {sets}]\nuser = 'root'\n"
+        f"[[hook]]\ncommand = ['{place}/post', 'http://127.0.0.1:8080/x']\n"
+    )
+    post = place / "post"  # where nobody can read it, unlike a checkout below /root
+    post.write_text((EXAMPLES / "post-to-webhook").read_text())
+    post.chmod(0o755)
+    watched = Watched(lab, database, place, hooks)
+    nft = "add table inet filter; add set inet filter leases4 { type ipv4_addr; };"
+    watched.hub.run(["nft", f"{nft} add set inet filter leases6 {{ type ipv6_addr; }}"])
+    receiver = watched.hub.popen(watched.hub.python("-c", RECEIVER))
+    watched.start()
+
+    def elements() -> str:
+        return watched.hub.run(["nft", "list", "set", "inet", "filter", "leases4"]).stdout
+
+    client = Client(watched.one)
+    client.start()
+    wait_until(client.leased, what="a lease")
+    (address,) = client.leased()
+    wait_until(lambda: address in elements(), what="the element")
+    wait_until(lambda: address in receiver.output(), what="the post")
+    (line,) = [line for line in receiver.output().splitlines() if line.startswith("{")]
+    assert json.loads(line)["event"] == "granted"
+    assert client.run("--stop").returncode == 0
+    wait_until(lambda: address not in elements(), what="that it is out")
+    # Some events were missed: all that is leased is in the set, and nothing else.
+    watched.hub.run(["nft", "add element inet filter leases4 { 192.0.2.1 }"])
+    client.start()
+    wait_until(client.leased, what="a lease")
+    (address,) = client.leased()
+    variables = {
+        "WG_DYNAMIC_EVENT": "renewed",
+        "WG_DYNAMIC_ADDRESS": address,
+        "WG_DYNAMIC_INTERFACE": "wg0",
+        "WG_DYNAMIC_LOST": "1",
+    }
+    command = [str(EXAMPLES / "leases-to-nft"), "inet", "filter", "leases4", "leases6"]
+    watched.hub.run(command, env=variables)
+    assert address in elements()
+    assert "192.0.2.1" not in elements()
+    watched.watch.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "expected"),
+    [
+        ("", 2, "nothing to do"),
+        ("[[hook]]\ncommand = ['/no/such/one']\n", 3, "/no/such/one is no program"),
+        ("[[hook]]\ncommand = ['/bin/true']\nuser = 'no-such-user'\n", 3, "no account"),
+        ("[[hook]]\ncommand = ['true']\n", 2, "expected the path of a program"),
+    ],
+)
+def test_what_cannot_be_is_told_at_the_start(
+    text: str, status: int, expected: str, lab: Lab
+) -> None:
+    (hub,) = lab.hosts("hub", private=("/etc/wg-dynamic",))
+    hub.path("/etc/wg-dynamic/wg0.toml").write_text(text)
+    done = hub.run(["wg-dynamic-watch", "wg0"], check=False)
+    assert done.returncode == status
+    assert expected in done.stderr
