@@ -3,7 +3,9 @@
 tests/defences.toml says for each claim which text makes the defence, what stands there when it is
 out, and which test notices. `--write` puts what was seen into docs/threat-model-tests.md.
 
-    python -m tools.check_defences [--write] [--only WORD] [--without-root]
+    python -m tools.check_defences [--write] [--new | --only WORD] [--without-root]
+
+`--new` tries those alone that the table does not show yet; the others keep their rows.
 """
 
 import argparse
@@ -56,7 +58,7 @@ class Defence:
     claim: str
     file: str
     """Where the defence is, from the root of the tree."""
-    out: Sequence[tuple[str, str]]
+    out: tuple[tuple[str, str], ...]
     """A text of the file, which is in there once, and what stands there without the defence."""
     test: str
     """What notices, as pytest is told it."""
@@ -99,7 +101,8 @@ def _defence(
     own = Path("tests/unit") / place.parent / f"test_{place.name}"
     if place.parts[0] != "packaging":
         place = Path("src/wg_dynamic") / place
-    return Defence(section, claim, str(place), out, test or str(own), root)
+    pairs = tuple((old, new) for old, new in out)
+    return Defence(section, claim, str(place), pairs, test or str(own), root)
 
 
 def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
@@ -116,6 +119,29 @@ def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
             yield f"{one.claim}: there is no test {one.test}"
 
 
+def row(defence: Defence, failed: str) -> str:
+    """The line of the table for one; `failed` may be the end of such a line already."""
+    where = defence.file.removeprefix("src/wg_dynamic/")
+    shown = failed
+    if not failed.endswith(" |"):
+        path, _, name = failed.removeprefix("tests/").partition("::")
+        words = name.partition("[")[0].rpartition("::")[2].replace("_", " ")
+        shown = f"`{path}`{words and f': {words}'} |"
+    return f"| {defence.claim} | `{where}` | {shown}"
+
+
+def shown_before(document: str, defences: Iterable[Defence]) -> dict[Defence, str]:
+    """The ends of the rows of those that the document shows, in the same file."""
+    lines = document.splitlines()
+    found = {}
+    for one in defences:
+        begin = row(one, " |").removesuffix(" |")
+        for line in lines:
+            if line.startswith(begin):
+                found[one] = line.removeprefix(begin)
+    return found
+
+
 def table(defences: Sequence[Defence], failed: Sequence[str]) -> str:
     """The document: a table for each section."""
     lines = [_HEAD]
@@ -125,10 +151,7 @@ def table(defences: Sequence[Defence], failed: Sequence[str]) -> str:
             section = one.section
             lines += ["", f"## {section}", "", "| Claim | Defence | Fails without it |"]
             lines += ["|---|---|---|"]
-        where = one.file.removeprefix("src/wg_dynamic/")
-        path, _, name = test.removeprefix("tests/").partition("::")
-        words = name.partition("[")[0].rpartition("::")[2].replace("_", " ")
-        lines.append(f"| {one.claim} | `{where}` | `{path}`{words and f': {words}'} |")
+        lines.append(row(one, test))
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -144,7 +167,7 @@ class Copy:
         self._place = place
         venv.create(place / ".venv", symlinks=True)
         ours = Path(sys.prefix)
-        for script in (ours / "bin").glob("wg-dynamic-*"):
+        for script in (ours / "bin").glob("wg-dynamic*"):
             there = place / ".venv/bin" / script.name
             if (place / "packaging" / script.name).exists():
                 there.symlink_to(place / "packaging" / script.name)
@@ -216,6 +239,7 @@ def main() -> int:
     """Try those asked for; status 1 when a test did not notice."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", default="", help="those whose claim or file has this word")
+    parser.add_argument("--new", action="store_true", help=f"those that {TABLE} does not show")
     parser.add_argument("--without-root", action="store_true", help="leave out what needs root")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE}")
     options = parser.parse_args()
@@ -226,10 +250,13 @@ def main() -> int:
     if found:
         print(*found, sep="\n")
         return 1
+    before = shown_before((ROOT / TABLE).read_text("utf-8"), every) if options.new else {}
     chosen = [
         one
         for one in every
-        if options.only in one.claim + one.file and not (one.root and options.without_root)
+        if options.only in one.claim + one.file
+        and not (one.root and options.without_root)
+        and one not in before
     ]
     with tempfile.TemporaryDirectory(prefix="defences-") as place:
         failed = take_out_each(chosen, Path(place))
@@ -237,7 +264,8 @@ def main() -> int:
         return 1
     print(f"{len(failed)} defences, each with a test that fails without it")
     if options.write:
-        (ROOT / TABLE).write_text(table(every, failed), encoding="utf-8")
+        seen = before | dict(zip(chosen, failed, strict=True))
+        (ROOT / TABLE).write_text(table(every, [seen[one] for one in every]), encoding="utf-8")
     return 0
 
 

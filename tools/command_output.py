@@ -19,8 +19,10 @@ from tools.netlab import LISTEN_PORT, Host, Lab, generate_keys, wait_until
 from tools.repository import ROOT
 
 PAGE: Final = ROOT / "docs/command.md"
+HOME: Final = "/srv"
+"""Where commands are typed: not /root, a checkout may be below that."""
 PRIVATE: Final = (
-    *("/etc/wireguard", "/etc/wg-dynamic", "/run", "/var/lib/wg-dynamic", "/root", "/var/log"),
+    *("/etc/wireguard", "/etc/wg-dynamic", "/run", "/var/lib/wg-dynamic", "/var/log", HOME),
 )
 CONFIGURATION: Final = "/etc/wireguard/wg0.conf"
 ENDPOINT: Final = "hub.example.org"
@@ -106,7 +108,7 @@ class Stage:
         ]
         _write(hub, CONFIGURATION, "\n".join(lines))
         _write(hub, "/etc/wg-dynamic/wg0.toml", POOLS)
-        _write(hub, "/root/wrong.toml", WRONG)
+        _write(hub, f"{HOME}/wrong.toml", WRONG)
         hub.run(["wg-quick", "up", "wg0"])
         hub.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
         hub.run(["wg-dynamic-server", "wg0"])
@@ -115,7 +117,7 @@ class Stage:
         """What a command prints on both of its streams; secrets are left out."""
         if name == "laptop" and not self._online:
             self._bring_online()
-        said = self._hosts[name].run(["sh", "-c", f"({command}) 2>&1"], check=False, cwd="/root")
+        said = self._hosts[name].run(["sh", "-c", f"({command}) 2>&1"], check=False, cwd=HOME)
         if self._printed == "" and "[Peer]" in said.stdout:
             self._printed = said.stdout
         return _SECRET.sub(r"\1(44 characters)", said.stdout)

@@ -1,6 +1,8 @@
 """A hostile member of the group for administration, as a program: what it did is printed as JSON.
 
-    python -m tests.attack.administrators lists --socket PATH --seconds 5
+    python tests/attack/administrators.py lists --socket PATH --seconds 5
+
+It imports nothing of ours: whoever it runs as may not be let into the checkout.
 
 Kinds: `connections` opens as many as it gets, and asks nothing; `requests` asks for the status
 again and again without waiting, on all that it gets, `lists` for all leases; `deaf` asks for lists
@@ -16,9 +18,8 @@ import random
 import selectors
 import socket
 import sys
+import time
 from collections import Counter
-
-from wg_dynamic.system.clock import SystemClock
 
 ALLOWED = 8
 """Connections of a user (server/admin.py)."""
@@ -35,7 +36,6 @@ REQUESTS = {
     "half": b'{"requ',
     "orders": b'{"request": "revoke", "address": "10.44.0.250"}\n' * BURST,
 }
-_CLOCK = SystemClock()
 _CHANCE = random.Random(6)  # noqa: S311 - which garbage
 
 
@@ -50,8 +50,8 @@ class Attack:
 
     def run(self, seconds: float) -> None:
         """Go on for so long."""
-        end = _CLOCK.now() + seconds
-        while _CLOCK.now() < end:
+        end = time.monotonic() + seconds  # noqa: TID251 - nothing of ours is at hand
+        while time.monotonic() < end:  # noqa: TID251
             while len(self._selector.get_map()) < ATTEMPTS and self._open():
                 pass
             if not self._selector.get_map():
@@ -113,7 +113,7 @@ class Attack:
 
 def main() -> int:
     """See the module's description."""
-    parser = argparse.ArgumentParser(prog="tests.attack.administrators")
+    parser = argparse.ArgumentParser(prog="administrators")
     parser.add_argument("kind", choices=(*REQUESTS, "connections", "garbage"))
     parser.add_argument("--socket", required=True)
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -6,6 +6,7 @@ the server's memory, descriptors and log stay bounded. Who is outside does not g
 
 import grp
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ import pytest
 from tests.attack.actors import ask, bill, is_untroubled, result, serve_while, wish
 from tests.netns.daemons import Client, Server
 from tools.netlab import Lab, Program
-from tools.repository import ROOT
 from tools.star import make_star
 from wg_dynamic.server.admin import MAX_CONNECTIONS, MAX_OF_ROOT, MAX_OF_USER, MAX_ORDERS
 
 pytestmark = pytest.mark.netns
 
+PROGRAM = Path(__file__).with_name("administrators.py")
 NOBODY, OTHER = 65534, 65533
 GROUP = "games"
 """A group that every Debian has, and nobody is in."""
@@ -51,8 +52,11 @@ def as_user(server: Server, user: int, *words: str, member: bool) -> Program:
     become = [f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs"]
     path = server.runtime.parent / "admin" / server.runtime.name / "socket"
     host = server.member.host
-    command = host.python("-m", "tests.attack.administrators", *words, "--socket", str(path))
-    return host.popen(["setpriv", *become, *command], cwd=ROOT)
+    program = server.database.parents[1] / PROGRAM.name  # where everybody can read it
+    program.write_text(PROGRAM.read_text())
+    program.chmod(0o755)
+    python = str(Path(sys.executable).resolve())
+    return host.popen(["setpriv", *become, python, str(program), *words, "--socket", str(path)])
 
 
 def test_who_is_outside_the_group_reaches_nothing(server: Server) -> None:
@@ -73,7 +77,7 @@ def test_a_hostile_member_costs_peers_and_root_nothing(server: Server, kind: str
     for took, reply in serve_while(honest, *hostile):
         assert reply.get("errno", "0") == "0"
         assert took < PATIENCE
-        said = json.loads(star.hub.host.run(["wg-dynamic", "status", "--json"]).stdout)
+        said = json.loads(star.hub.host.run(["wg-dynamic", "status", "wg0", "--json"]).stdout)
         assert said["connections"] >= 0
         most = max(most, bill(process).files)
     counts = [result(each) for each in hostile]

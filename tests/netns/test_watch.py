@@ -96,6 +96,10 @@ def test_a_hook_gets_each_event_as_nobody_and_metrics_agree_with_the_status(
     event = json.loads(line)
     assert event["name"] == "My Laptop"
     assert event["public_key"] == watched.one.interface.keys.public
+    (follower,) = children(watched.watch.pid)
+    powers = Path(f"/proc/{follower}/status").read_text()
+    assert re.search(r"^CapBnd:\t0+$", powers, re.M)
+    assert re.search(r"^Uid:\t[1-9]", powers, re.M)
     found = watched.metrics()
     status = json.loads(watched.hub.run(["wg-dynamic", "status", "wg0", "--json"]).stdout)
     assert found["wg_dynamic_up"] == 1

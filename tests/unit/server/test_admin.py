@@ -381,3 +381,32 @@ async def test_a_connection_that_cannot_be_accepted_is_told_and_the_next_one_is(
         client = await administration.connect()
         assert (await client.answer(request="leases"))[1] == {"done": {"count": 0}}
     assert "cannot accept: Too many open files" in caplog.text
+
+
+async def test_the_second_request_of_a_connection_is_begun_when_the_first_is_done(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 1)
+    fill(administration.server, 20)
+    async with administration.running():
+        client = await administration.connect()
+        client.send(b'{"request": "leases"}\n{"request": "status"}\n')
+        kinds: list[str] = []
+        while len(kinds) < 23:
+            (kind,) = await client.line()
+            kinds.append(kind)
+        assert kinds == ["row"] * 20 + ["done", "row", "done"]
+
+
+@pytest.mark.usefixtures("member")
+async def test_there_is_room_for_so_many_connections_whoever_has_them(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_USER", 1000)
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
+    async with administration.running():
+        for _ in range(3):
+            await administration.connect()
+        await until(lambda: len(administration.admin.connections) == 3)
+        fourth = await administration.connect()
+        assert json.loads(await fourth.ended())["error"] == "busy"

@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.check_defences import LIST, TABLE, Defence, read_list, table, unfit
+from tools.check_defences import (
+    LIST,
+    TABLE,
+    Defence,
+    read_list,
+    shown_before,
+    table,
+    unfit,
+)
 from tools.repository import ROOT
 
 ENTRY = """
@@ -72,3 +80,15 @@ def test_the_list_fits_the_tree_and_the_table_the_list() -> None:
     rows = [line.split(" | ")[0] for line in shown.splitlines() if line.startswith("| ")]
     assert [row for row in rows if row != "| Claim"] == [f"| {one.claim}" for one in every]
     assert len({(one.section, one.claim) for one in every}) == len(every)
+
+
+def test_what_the_table_shows_already_stays_as_it_is() -> None:
+    old, new = a_defence(("a", "b")), Defence("Doors", "it locks", "door.py", (), "x", root=False)
+    text = table([old], ["tests/test_door.py::test_it[x-1]"])
+    before = shown_before(text, [old, new])
+    assert list(before) == [old]
+    again = table([old, new], [before[old], "tests/test_door.py::test_lock"])
+    assert "| it is shut | `door.py` | `test_door.py`: test it |\n" in again
+    assert "| it locks | `door.py` | `test_door.py`: test lock |\n" in again
+    moved = Defence("Doors", "it is shut", "gate.py", (), "x", root=False)
+    assert shown_before(text, [moved]) == {}
