@@ -53,6 +53,12 @@ def test_a_block_is_taken_out_without_a_trace(text: str) -> None:
     assert without_peer(without_peer(two, KEY), OTHER) == text
 
 
+@pytest.mark.parametrize("before", ["", "# mine\n"])
+def test_a_block_without_a_gap_before_it_takes_none_along(before: str) -> None:
+    block = with_peer("", KEY, "fe80::1/128", "", "").lstrip("\n")
+    assert without_peer(f"{before}{block}# rest\n", KEY) == f"{before}# rest\n"
+
+
 def test_a_last_line_without_an_end_gets_one() -> None:
     changed = with_peer("[Interface]\nMTU = 1400", KEY, "fe80::1/128")
     assert changed.startswith("[Interface]\nMTU = 1400\n\n# begin")
