@@ -128,7 +128,7 @@ def test_accounts_directories_and_units_are_there(root: Root) -> None:
         "root:root 700 /var/lib/wg-dynamic-ledger",
         "root:root 755 /etc/wg-dynamic",
     ]
-    units = [f"wg-dynamic-{name}@.service" for name in ("client", "quick", "server")]
+    units = [f"wg-dynamic-{name}@.service" for name in ("client", "quick", "server", "watch")]
     assert in_shell(root, "cd /usr/lib/systemd/system; ls wg-dynamic*").split() == units
     named = re.findall(
         r"^Exec\w+=(/usr/\S+)", in_shell(root, "cat /usr/lib/systemd/system/wg-dyn*"), re.M

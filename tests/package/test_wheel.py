@@ -10,7 +10,13 @@ import pytest
 from tools.repository import ROOT
 from wg_dynamic import __version__
 
-COMMANDS = ("wg-dynamic", "wg-dynamic-client", "wg-dynamic-quick", "wg-dynamic-server")
+COMMANDS = (
+    "wg-dynamic",
+    "wg-dynamic-client",
+    "wg-dynamic-quick",
+    "wg-dynamic-server",
+    "wg-dynamic-watch",
+)
 UV = Path(sys.executable).with_name("uv")
 
 
