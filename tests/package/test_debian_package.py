@@ -104,7 +104,14 @@ def test_the_same_tree_gives_the_same_package(package: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["wg-dynamic", "wg-dynamic-server", "wg-dynamic-client", "wg-dynamic-quick"]
+    "name",
+    [
+        "wg-dynamic",
+        "wg-dynamic-server",
+        "wg-dynamic-client",
+        "wg-dynamic-quick",
+        "wg-dynamic-watch",
+    ],
 )
 def test_the_commands_run(root: Root, name: str) -> None:
     assert in_shell(root, f"{name} --version").startswith(f"{name} ")
@@ -116,7 +123,7 @@ def test_programs_see_nothing_of_who_runs_them(root: Root) -> None:
         "mkdir -p /tmp/p/wg_dynamic; echo 'raise SystemExit(9)' >/tmp/p/wg_dynamic/__init__.py"
     )
     assert in_shell(root, f"{planted}; cd /tmp/p; PYTHONPATH=/tmp/p wg-dynamic --version")
-    for name in ("wg-dynamic", "wg-dynamic-server", "wg-dynamic-client"):
+    for name in ("wg-dynamic", "wg-dynamic-server", "wg-dynamic-client", "wg-dynamic-watch"):
         assert in_shell(root, f"head -n1 $(command -v {name})") == "#!/usr/bin/python3 -I\n"
 
 
@@ -136,6 +143,12 @@ def test_accounts_directories_and_units_are_there(root: Root) -> None:
     assert named
     for program in named:
         in_shell(root, f"test -x {program}")
+
+
+def test_bash_completes_the_command(root: Root) -> None:
+    script = "/usr/share/bash-completion/completions/wg-dynamic"
+    asked = "COMP_WORDS=(wg-dynamic lease rev); COMP_CWORD=2; _wg_dynamic; echo $COMPREPLY"
+    assert in_shell(root, f"bash -c '. {script}; {asked}'") == "revoke\n"
 
 
 def test_modules_are_compiled(root: Root) -> None:

@@ -312,6 +312,7 @@ async def test_nothing_more_is_made_for_one_that_does_not_read(
             (connection,) = administration.admin.connections
             size = connection._transport.get_write_buffer_size()
             assert size < 2 * module.MAX_UNSENT
+            assert not connection._queued
             await until(lambda: not administration.admin.connections)
 
 
@@ -390,8 +391,9 @@ async def test_the_second_request_of_a_connection_is_begun_when_the_first_is_don
     fill(administration.server, 20)
     async with administration.running():
         client = await administration.connect()
-        client.send(b'{"request": "leases"}\n{"request": "status"}\n')
-        kinds: list[str] = []
+        client.send(b'{"request": "leases"}\n')
+        kinds = list(await client.line())
+        client.send(b'{"request": "status"}\n')
         while len(kinds) < 23:
             (kind,) = await client.line()
             kinds.append(kind)
