@@ -41,10 +41,13 @@ class Scene:
 
     def finish(self) -> None:
         """Until nothing runs."""
-        while self.hooks.runs():
+        for _ in range(500):
             for run in self.hooks.runs():
-                select.select([run.pidfd], [], [], 0.05)
+                select.select([run.pidfd], [], [], 0.02)
             self.hooks.look()
+            if not self.hooks.runs():
+                return
+        pytest.fail("it does not end")
 
     def lines(self, name: str) -> list[str]:
         path = self.place / name

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from wg_dynamic.address import Prefix
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.beside import NOTHING, Beside, read_beside
+from wg_dynamic.helper.config.lines import line_of
 from wg_dynamic.helper.config.values import (
     read_address,
     read_domain,
@@ -145,8 +146,10 @@ class ServerConfig:
 class Problems:
     """What is wrong, in the order in which it was found."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, text: str = "") -> None:
+        """`text` is the document, whose lines are told."""
         self._source = f"{source}: " if source else ""
+        self._text = text
         self._found: list[str] = []
 
     def add(self, text: str) -> None:
@@ -155,11 +158,15 @@ class Problems:
 
     def raise_any(self, error: type[UsageError] = UsageError) -> None:
         """Raise when there is one, with a line for each."""
-        lines = [f"{self._source}{text}" for text in self._found[:_MAX_PROBLEMS]]
+        lines = [f"{self._source}{self._placed(text)}" for text in self._found[:_MAX_PROBLEMS]]
         if len(self._found) > len(lines):
             lines.append(f"{self._source}{len(self._found) - len(lines)} more of the kind")
         if lines:
             raise error("\n".join(lines))
+
+    def _placed(self, text: str) -> str:
+        line = line_of(self._text, text)
+        return text if line is None else f"{text} (line {line})"
 
 
 class _Table:
@@ -274,7 +281,7 @@ def parse_config(text: str, source: str) -> ServerConfig:
     Raises:
         UsageError: it is no TOML, or has unknown keys or wrong values: all of them are told.
     """
-    problems = Problems(source)
+    problems = Problems(source, text)
     table = open_document(text, source, problems)
     table.refuse("is for wg-dynamic-client, expected the keys of a server alone", CLIENT)
     config = _read_config(table, source)
@@ -287,7 +294,7 @@ def parse_peers(text: str, source: str) -> ServerConfig:
 
     Raises UsageError as `parse_config`.
     """
-    problems = Problems(source)
+    problems = Problems(source, text)
     table = open_document(text, source, problems)
     reservations, peers = _read_known(table)
     table.finish()

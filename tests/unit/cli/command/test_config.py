@@ -82,7 +82,7 @@ def test_what_is_wrong_is_told_with_file_table_key_and_a_suggestion(
     first, second = shown.err.splitlines()
     assert first == (
         f"wg-dynamic config: {path}: [[pool]] 1: network: pool '10.44.0.1/24' has host bits set,"
-        " expected 10.44.0.0/24"
+        " expected 10.44.0.0/24 (line 4)"
     )
     assert second.startswith(
         f"wg-dynamic config: {path}: unknown key 'lease_tme', did you mean lease_time? Expected"
