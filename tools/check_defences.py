@@ -1,14 +1,15 @@
 """Take each defence of the threat model out, in a copy of the tree, and see its test fail.
 
 tests/defences.toml says for each claim which text makes the defence, what stands there when it is
-out, and which test notices. `--write` puts what was seen into docs/threat-model-tests.md.
+out, and which test notices. `--write` puts what was seen into docs/threat-model-tests.md, and
+leaves there what was seen of the others before; `--new` tries those that are not in there as they
+are now.
 
-    python -m tools.check_defences [--write] [--new | --only WORD] [--without-root]
-
-`--new` tries those alone that the table does not show yet; the others keep their rows.
+    python -m tools.check_defences [--write] [--new] [--only WORD] [--without-root]
 """
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import tomllib
 import venv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ _HEAD: Final = f"""\
 Made by `python -m tools.check_defences --write`, which takes each defence of the
 [threat model](threat-model.md) out in a copy of the tree and runs its test; `make soak` does so
 again. What is taken out, and how, stands in [{LIST}](../{LIST}).
-The last column is what failed first.
+The third column is what failed first; the last one tells apart the texts of that list
+of which it was seen.
 
 Three kinds of claim show themselves without that. What WireGuard drops is not ours to take out
 (`netns/test_spoofing.py` sees the kernel count it). The attacks of a taken process are tried
@@ -58,12 +60,18 @@ class Defence:
     claim: str
     file: str
     """Where the defence is, from the root of the tree."""
-    out: tuple[tuple[str, str], ...]
+    out: Sequence[tuple[str, str]]
     """A text of the file, which is in there once, and what stands there without the defence."""
     test: str
     """What notices, as pytest is told it."""
     root: bool
     """Whether the test needs root."""
+
+    @property
+    def mark(self) -> str:
+        """Of what is taken out, where, and what should notice: another text has another mark."""
+        text = repr((self.file, [tuple(pair) for pair in self.out], self.test))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def taken_out(self, text: str) -> str:
         """The file's text without the defence. Raises ValueError when it is not in there once."""
@@ -101,13 +109,16 @@ def _defence(
     own = Path("tests/unit") / place.parent / f"test_{place.name}"
     if place.parts[0] != "packaging":
         place = Path("src/wg_dynamic") / place
-    pairs = tuple((old, new) for old, new in out)
-    return Defence(section, claim, str(place), pairs, test or str(own), root)
+    return Defence(section, claim, str(place), out, test or str(own), root)
 
 
 def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
     """What of the list does not fit the tree."""
+    claims = set()
     for one in defences:
+        if one.claim in claims or " | " in one.claim:
+            yield f"{one.claim}: this claim is there twice, or has a bar, expected neither"
+        claims.add(one.claim)
         try:
             one.taken_out((root / one.file).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -119,39 +130,49 @@ def unfit(defences: Iterable[Defence], root: Path) -> Iterator[str]:
             yield f"{one.claim}: there is no test {one.test}"
 
 
-def row(defence: Defence, failed: str) -> str:
-    """The line of the table for one; `failed` may be the end of such a line already."""
-    where = defence.file.removeprefix("src/wg_dynamic/")
-    shown = failed
-    if not failed.endswith(" |"):
-        path, _, name = failed.removeprefix("tests/").partition("::")
-        words = name.partition("[")[0].rpartition("::")[2].replace("_", " ")
-        shown = f"`{path}`{words and f': {words}'} |"
-    return f"| {defence.claim} | `{where}` | {shown}"
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one defence."""
+
+    test: str
+    """That failed without it, in words."""
+    mark: str
+    """Of the entry as it was then."""
 
 
-def shown_before(document: str, defences: Iterable[Defence]) -> dict[Defence, str]:
-    """The ends of the rows of those that the document shows, in the same file."""
-    lines = document.splitlines()
-    found = {}
-    for one in defences:
-        begin = row(one, " |").removesuffix(" |")
-        for line in lines:
-            if line.startswith(begin):
-                found[one] = line.removeprefix(begin)
-    return found
+def in_words(test: str) -> str:
+    """What the table says of a test, which is named as pytest names it."""
+    path, _, name = test.removeprefix("tests/").partition("::")
+    words = name.partition("[")[0].rpartition("::")[2].replace("_", " ")
+    return f"`{path}`{words and f': {words}'}"
 
 
-def table(defences: Sequence[Defence], failed: Sequence[str]) -> str:
-    """The document: a table for each section."""
+def seen_before(text: str) -> dict[str, Seen]:
+    """What the document says, by claim."""
+    rows = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[0] != "Claim"]
+    return {claim: Seen(test, mark.strip("`")) for claim, _, test, mark in rows}
+
+
+def is_new(defence: Defence, seen: Mapping[str, Seen]) -> bool:
+    """Whether it was not seen as it is now."""
+    return defence.claim not in seen or seen[defence.claim].mark != defence.mark
+
+
+def table(defences: Iterable[Defence], seen: Mapping[str, Seen]) -> str:
+    """The document: a table for each section, of those that were seen, in the list's order."""
     lines = [_HEAD]
     section = ""
-    for one, test in zip(defences, failed, strict=True):
+    for one in defences:
+        if one.claim not in seen:
+            continue
         if one.section != section:
             section = one.section
-            lines += ["", f"## {section}", "", "| Claim | Defence | Fails without it |"]
-            lines += ["|---|---|---|"]
-        lines.append(row(one, test))
+            lines += ["", f"## {section}", "", "| Claim | Defence | Fails without it | Text |"]
+            lines += ["|---|---|---|---|"]
+        where = one.file.removeprefix("src/wg_dynamic/")
+        row = seen[one.claim]
+        lines.append(f"| {one.claim} | `{where}` | {row.test} | `{row.mark}` |")
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -235,37 +256,56 @@ def take_out_each(defences: Sequence[Defence], place: Path) -> list[str]:
         return list(pool.map(work, defences))
 
 
+def chosen(
+    defences: Iterable[Defence], options: argparse.Namespace, seen: Mapping[str, Seen]
+) -> list[Defence]:
+    """Those that the options ask for."""
+    return [
+        one
+        for one in defences
+        if options.only in one.claim + one.file
+        and not (one.root and options.without_root)
+        and (is_new(one, seen) or not options.new)
+    ]
+
+
+def merged(
+    seen: Mapping[str, Seen], tried: Sequence[Defence], failed: Sequence[str]
+) -> dict[str, Seen]:
+    """What was seen before and now; what nothing notices now is in there no more."""
+    both = dict(seen)
+    for one, test in zip(tried, failed, strict=True):
+        both.pop(one.claim, None)
+        if test:
+            both[one.claim] = Seen(in_words(test), one.mark)
+    return both
+
+
 def main() -> int:
     """Try those asked for; status 1 when a test did not notice."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", default="", help="those whose claim or file has this word")
-    parser.add_argument("--new", action="store_true", help=f"those that {TABLE} does not show")
+    parser.add_argument("--new", action="store_true", help=f"those that are not in {TABLE} so")
     parser.add_argument("--without-root", action="store_true", help="leave out what needs root")
-    parser.add_argument("--write", action="store_true", help=f"write {TABLE}")
+    parser.add_argument("--write", action="store_true", help=f"write into {TABLE} what is seen")
     options = parser.parse_args()
-    if options.write and (options.only or options.without_root):
-        parser.error("--write needs all of them")
     every = read_list((ROOT / LIST).read_text(encoding="utf-8"))
     found = list(unfit(every, ROOT))
     if found:
         print(*found, sep="\n")
         return 1
-    before = shown_before((ROOT / TABLE).read_text("utf-8"), every) if options.new else {}
-    chosen = [
-        one
-        for one in every
-        if options.only in one.claim + one.file
-        and not (one.root and options.without_root)
-        and one not in before
-    ]
-    with tempfile.TemporaryDirectory(prefix="defences-") as place:
-        failed = take_out_each(chosen, Path(place))
+    seen = seen_before((ROOT / TABLE).read_text(encoding="utf-8"))
+    tried = chosen(every, options, seen)
+    failed = []
+    if tried:
+        with tempfile.TemporaryDirectory(prefix="defences-") as place:
+            failed = take_out_each(tried, Path(place))
+    if options.write and any(failed):
+        text = table(every, merged(seen, tried, failed))
+        (ROOT / TABLE).write_text(text, encoding="utf-8")
     if not all(failed):
         return 1
     print(f"{len(failed)} defences, each with a test that fails without it")
-    if options.write:
-        seen = before | dict(zip(chosen, failed, strict=True))
-        (ROOT / TABLE).write_text(table(every, [seen[one] for one in every]), encoding="utf-8")
     return 0
 
 

@@ -286,6 +286,35 @@ async def test_a_member_has_so_many_connections_and_root_has_its_own(
         assert (await (await administration.connect()).answer(request="status"))[1]
 
 
+async def test_all_users_together_have_so_many_and_root_is_not_among_them(
+    administration: Administration,
+) -> None:
+    admin = administration.admin
+
+    def there(**users: int) -> None:
+        admin.of_user.clear()
+        admin.of_user.update({int(user[1:]): count for user, count in users.items()})
+        admin.connections = {module.Connection(admin) for _ in range(admin.of_user.total())}
+
+    there(u0=module.MAX_OF_ROOT, u1=8, u2=8, u3=7)
+    assert admin.admits(3)
+    assert not admin.admits(0)
+    there(u0=module.MAX_OF_ROOT - 1, u1=8, u2=8, u3=8)
+    assert not admin.admits(4)
+    assert admin.admits(0)
+
+
+async def test_connections_are_accepted_one_after_a_pause(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ACCEPT_PAUSE", 3600.0)
+    async with administration.running():
+        first, _ = await administration.connect(), await administration.connect()
+        for _ in range(2):
+            assert (await first.answer(request="status"))[1] == {"done": {}}
+        assert len(administration.admin.connections) == 1
+
+
 async def test_who_says_nothing_or_half_a_line_is_not_waited_for(
     administration: Administration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +343,48 @@ async def test_nothing_more_is_made_for_one_that_does_not_read(
             assert size < 2 * module.MAX_UNSENT
             assert not connection._queued
             await until(lambda: not administration.admin.connections)
+
+
+async def test_who_does_not_read_gets_no_turns_while_others_do(
+    administration: Administration,
+) -> None:
+    fill(administration.server, 20000)
+    async with administration.running():
+        with socket.socket(socket.AF_UNIX) as quiet:
+            quiet.connect(str(administration.path))
+            quiet.sendall(b'{"request": "leases"}\n')
+            await until(lambda: any(one._full for one in administration.admin.connections))
+            (connection,) = administration.admin.connections
+            size = connection._transport.get_write_buffer_size()
+            other = await administration.connect()
+            for _ in range(5):
+                await other.answer(request="status")
+            assert connection._transport.get_write_buffer_size() == size
+
+
+async def test_a_request_waits_until_the_answer_before_it_is_read(
+    administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_UNSENT", 4096)
+    fill(administration.server, 3000)
+    paused = []
+    resume = module.Connection.resume_writing
+
+    def note(connection: module.Connection) -> None:
+        paused.append(connection._busy)
+        resume(connection)
+
+    monkeypatch.setattr(module.Connection, "resume_writing", note)
+    async with administration.running():
+        client = await administration.connect()
+        client.send(b'{"request": "leases"}\n' * 2)
+        await until(lambda: any(one._full for one in administration.admin.connections))
+        for _ in range(2):
+            rows = 0
+            while "row" in (line := await client.line()):
+                rows += 1
+            assert (rows, line) == (3000, {"done": {"count": 3000}})
+    assert any(paused), "the answer was held up in its middle"
 
 
 async def test_who_follows_hears_what_comes_and_loses_what_it_does_not_read(

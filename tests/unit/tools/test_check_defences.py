@@ -1,3 +1,5 @@
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,8 +8,13 @@ from tools.check_defences import (
     LIST,
     TABLE,
     Defence,
+    Seen,
+    chosen,
+    in_words,
+    is_new,
+    merged,
     read_list,
-    shown_before,
+    seen_before,
     table,
     unfit,
 )
@@ -65,30 +72,65 @@ def test_an_entry_that_does_not_fit_is_told(tmp_path: Path) -> None:
     assert len(list(unfit([a_defence(("open", ""))], tmp_path))) == 1
     assert list(unfit([a_defence(("True", ""), test="tests/test_door.py::other")], tmp_path))
     assert len(list(unfit([a_defence(("True", ""), test="tests/none.py")], tmp_path))) == 1
+    assert len(list(unfit([good, good], tmp_path))) == 1  # its claim is there twice
 
 
 def test_the_table_says_which_test_failed() -> None:
-    text = table([a_defence(("a", "b"))], ["tests/test_door.py::test_it[x-1]"])
+    one = a_defence(("a", "b"))
+    text = table([one], {one.claim: Seen(in_words("tests/test_door.py::test_it[x-1]"), one.mark)})
     assert "\n## Doors\n" in text
-    assert "| it is shut | `door.py` | `test_door.py`: test it |\n" in text
+    assert f"| it is shut | `door.py` | `test_door.py`: test it | `{one.mark}` |\n" in text
+
+
+def test_what_the_table_says_is_read_again() -> None:
+    seen = {"it is shut": Seen(in_words("tests/test_door.py::test_it"), "0123abcd")}
+    text = table([a_defence(("a", "b")), replace(a_defence(), claim="unseen")], seen)
+    assert seen_before(text) == seen
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(a_defence(("a", "b")), claim="it is locked"),
+        replace(a_defence(("a", "b")), file="window.py"),
+        a_defence(("a", "c")),
+        a_defence(("a", "b"), ("d", "e")),
+        a_defence(("a", "b"), test="tests/test_window.py"),
+    ],
+)
+def test_an_entry_with_another_text_is_new(other: Defence) -> None:
+    one = a_defence(("a", "b"))
+    seen = merged({}, [one], [one.test])
+    assert not is_new(one, seen)
+    assert is_new(other, seen)
+
+
+def test_those_that_are_asked_for_are_tried() -> None:
+    one, other = a_defence(("a", "b")), replace(a_defence(("a", "b")), claim="other", root=True)
+    seen = merged({}, [one], [one.test])
+
+    def asked(**options: object) -> list[Defence]:
+        given = {"only": "", "new": False, "without_root": False, **options}
+        return chosen([one, other], Namespace(**given), seen)
+
+    assert asked() == [one, other]
+    assert asked(new=True) == [other]
+    assert asked(only="other") == [other]
+    assert asked(without_root=True) == [one]
+
+
+def test_what_was_seen_stays_until_it_is_tried_again() -> None:
+    one, other = a_defence(("a", "b")), replace(a_defence(("a", "c")), claim="other")
+    seen = merged({"it is shut": Seen("`x.py`", "0")}, [other], ["tests/y.py::test_y"])
+    assert seen == {
+        "it is shut": Seen("`x.py`", "0"),
+        "other": Seen("`y.py`: test y", other.mark),
+    }
+    assert list(merged(seen, [one], [""])) == ["other"]
 
 
 def test_the_list_fits_the_tree_and_the_table_the_list() -> None:
     every = read_list((ROOT / LIST).read_text(encoding="utf-8"))
     assert list(unfit(every, ROOT)) == []
-    shown = (ROOT / TABLE).read_text(encoding="utf-8")
-    rows = [line.split(" | ")[0] for line in shown.splitlines() if line.startswith("| ")]
-    assert [row for row in rows if row != "| Claim"] == [f"| {one.claim}" for one in every]
-    assert len({(one.section, one.claim) for one in every}) == len(every)
-
-
-def test_what_the_table_shows_already_stays_as_it_is() -> None:
-    old, new = a_defence(("a", "b")), Defence("Doors", "it locks", "door.py", (), "x", root=False)
-    text = table([old], ["tests/test_door.py::test_it[x-1]"])
-    before = shown_before(text, [old, new])
-    assert list(before) == [old]
-    again = table([old, new], [before[old], "tests/test_door.py::test_lock"])
-    assert "| it is shut | `door.py` | `test_door.py`: test it |\n" in again
-    assert "| it locks | `door.py` | `test_door.py`: test lock |\n" in again
-    moved = Defence("Doors", "it is shut", "gate.py", (), "x", root=False)
-    assert shown_before(text, [moved]) == {}
+    seen = seen_before((ROOT / TABLE).read_text(encoding="utf-8"))
+    assert list(seen) == [one.claim for one in every]
