@@ -32,6 +32,7 @@ from wg_dynamic.privsep.requests import (
 from wg_dynamic.server.pushed import Pushed
 
 GUIDE = (ROOT / "docs/operations.md").read_text()
+HOWTO = (ROOT / "docs/howto.md").read_text()
 PAGE = (ROOT / "docs/man/wg-dynamic.toml.5").read_text()
 EXAMPLE, WRONG, PUSHES = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.M | re.S)
 
@@ -55,6 +56,11 @@ def test_the_commented_example_has_every_key_that_there_is() -> None:
     for push in (config.push, pool.push, config.peers[0].push):
         assert None not in [getattr(push, field.name) for field in fields(Push)]
     assert default.database is None
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```$", HOWTO, re.M | re.S))
+def test_the_recipes_files_can_be_used_as_they_are(text: str) -> None:
+    assert checked_terms(parse_config(text, "recipe")).pools
 
 
 def test_the_example_of_what_clients_are_told_tells_what_is_said_of_it() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.netns.daemons import Client, Server
-from tools.netlab import Host, Lab
+from tools.netlab import Host, Lab, wait_until
 from tools.star import make_star
 
 NOBODY = 65534
@@ -97,3 +97,28 @@ def test_what_is_exported_is_reserved_for_good(lab: Lab, database: Path) -> None
     assert row["reserved"]
     command(hub, "lease", "revoke", "--peer", key)
     assert f"{address}/32" not in server.leased(star.clients[1])
+
+
+def test_a_static_address_becomes_a_lease_without_a_gap(lab: Lab, database: Path) -> None:
+    """docs/howto.md: move from static addresses."""
+    star = make_star(lab, ["one"], private=("/etc/wg-dynamic",))
+    (one,) = star.clients
+    hub, key = star.hub.host, one.interface.keys.public
+    hub.ip("address add 10.44.0.1/24 dev wg0")
+    hub.path("/etc/wg-dynamic/wg0.toml").write_text("[[pool]]\nnetwork = '10.44.0.0/24'\n")
+    hub.run(["wg", "set", "wg0", "peer", key, "allowed-ips", "fe80::1/128,10.44.0.17/32"])
+    server = Server(star.hub, database)
+    server.arguments = ["--database", str(database)]
+    server.start()
+    assert "reserved" in command(hub, "lease", "reserve", key, "10.44.0.17")
+    client = Client(one)
+    client.start()
+    assert client.leased() == {"10.44.0.17"}
+    assert hub.ping("10.44.0.17")
+    hub.run(["wg", "set", "wg0", "peer", key, "allowed-ips", "fe80::1/128"])
+    wait_until(
+        lambda: "10.44.0.17/32" in server.leased(one), timeout=15, what="the lease in force again"
+    )
+    assert hub.ping("10.44.0.17")
+    assert client.run("--stop").returncode == 0
+    assert "10.44.0.17/32" not in server.leased(one)
