@@ -19,10 +19,10 @@ from tools.netlab import LISTEN_PORT, Host, Lab, generate_keys, wait_until
 from tools.repository import ROOT
 
 PAGE: Final = ROOT / "docs/command.md"
-HOME: Final = "/srv"
-"""Where commands are typed: not /root, a checkout may be below that."""
+HOME: Final = "/etc/wg-dynamic"
+"""Where commands are typed: a directory of the stage's own that no checkout lies below."""
 PRIVATE: Final = (
-    *("/etc/wireguard", "/etc/wg-dynamic", "/run", "/var/lib/wg-dynamic", "/var/log", HOME),
+    *("/etc/wireguard", "/etc/wg-dynamic", "/run", "/var/lib/wg-dynamic", "/var/log"),
 )
 CONFIGURATION: Final = "/etc/wireguard/wg0.conf"
 ENDPOINT: Final = "hub.example.org"

@@ -17,7 +17,8 @@ def refused(
 ) -> None:
     """Start the client as a hook of wg-quick does; it says no and changes nothing."""
     before, runtime = snapshot(host, interface), kept(host)
-    done = host.run(["wg-dynamic-client", interface, *arguments], check=False)
+    patience = () if "--wait" in arguments else ("--wait", "15")  # the start may be a guest's
+    done = host.run(["wg-dynamic-client", interface, *arguments, *patience], check=False)
     assert re.search(expected, done.stderr), done.stderr
     assert done.returncode == status, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr

@@ -157,7 +157,7 @@ def test_one_interface_has_one_daemon(hub_and_client: HubAndClient, database: Pa
     public_key = hub_and_client.client.interface.keys.public
     hub.interface.add_peers(PeerConfig(public_key, ["fe80::1/128", "fe80::/128"]))
     # Now it would qualify as a client's.
-    client = hub.host.run(["wg-dynamic-client", "wg0"], check=False)
+    client = hub.host.run(["wg-dynamic-client", "--foreground", "wg0"], check=False)
     assert client.returncode == 3
     assert re.search(already, client.stderr)
     server.stop()
