@@ -4,7 +4,7 @@ The network process tells where it stands (Progress, Report); the helper knows t
 stands here is documented in wg-dynamic-client(8): names stay, more may come.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from wg_dynamic.address import SERVER_ADDRESS, Prefix, format_address
 from wg_dynamic.netlink.control import FOREVER
@@ -89,7 +89,13 @@ def _left(time: int, passed: float) -> float | None:
 
 def _what_is_set(standing: Standing) -> dict[str, object]:
     return {
-        "addresses": [str(prefix) for prefix in standing.addresses],
-        "routes": [str(prefix) for prefix in standing.routes],
-        "allowed_ips": [str(prefix) for prefix in standing.allowed_ips],
+        "addresses": _sorted(standing.addresses),
+        "routes": _sorted(standing.routes),
+        "allowed_ips": _sorted(standing.allowed_ips),
     }
+
+
+def _sorted(prefixes: Iterable[Prefix]) -> list[str]:
+    """IPv4 first: sets of them have an order of their own each time."""
+    ordered = sorted(prefixes, key=lambda one: (len(one.packed), one.packed, one.length))
+    return list(map(str, ordered))
