@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,8 +196,12 @@ http.server.HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
 
 def test_the_examples_do_what_they_say(lab: Lab, database: Path, place: Path) -> None:
     sets = "'inet', 'filter', 'leases4', 'leases6'"
+    programs = Path(sys.executable).parent  # where a package has them, hooks find them
+    nft_hook = place / "leases-to-nft"
+    nft_hook.write_text(f'#!/bin/sh\nPATH={programs}:$PATH exec {EXAMPLES}/leases-to-nft "$@"\n')
+    nft_hook.chmod(0o755)
     hooks = (
-        f"[[hook]]\ncommand = ['{EXAMPLES}/leases-to-nft', {sets}]\nuser = 'root'\n"
+        f"[[hook]]\ncommand = ['{nft_hook}', {sets}]\nuser = 'root'\n"
         f"[[hook]]\ncommand = ['{place}/post', 'http://127.0.0.1:8080/x']\n"
     )
     post = place / "post"  # where nobody can read it, unlike a checkout below /root

@@ -1,6 +1,8 @@
 """Metrics over HTTP, for Prometheus: one small answer after the other."""
 
+import contextlib
 import socket
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Final
@@ -9,7 +11,7 @@ from wg_dynamic.watch.metrics import CONTENT_TYPE
 
 PATH: Final = "/metrics"
 TIMEOUT: Final = 5.0
-"""Seconds that whoever asks may take; others wait meanwhile."""
+"""Seconds that whoever asks may take in all; others wait meanwhile."""
 BACKLOG: Final = 16
 
 
@@ -35,6 +37,21 @@ class _Handler(BaseHTTPRequestHandler):
     server: Exporter
     server_version = "wg-dynamic-watch"
     sys_version = ""
+
+    def setup(self) -> None:
+        """See BaseHTTPRequestHandler, whose timeout begins anew with each byte: here, all of it."""
+        super().setup()
+        self._deadline = threading.Timer(self.timeout, self._give_up)
+        self._deadline.start()
+
+    def finish(self) -> None:
+        """See BaseHTTPRequestHandler."""
+        self._deadline.cancel()
+        super().finish()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         """See BaseHTTPRequestHandler."""

@@ -113,7 +113,8 @@ def follow(
     pause: Callable[[float], object],
 ) -> None:
     """Pass events on for ever. Raises GoneError."""
-    reached, lost = True, 0
+    reached = True
+    lost = 1  # at least: what happens while nobody follows, before the start, too
     while True:
         client = server.connect()
         if client is None:
@@ -124,7 +125,7 @@ def follow(
             reached = True
             with contextlib.suppress(AdminError), client:
                 _follow_one(server, client, link, names, lost)
-            lost = 1  # at least: what happens while nobody follows
+            lost = 1
         pause(RETRY)
 
 

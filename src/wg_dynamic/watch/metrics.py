@@ -48,7 +48,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[Family]:
     ]
     yield "requests_total", "counter", "Requests by what was answered.", requests
     for key, text in (
-        ("request", "From a request's arrival to its reply."),
+        ("request", "Of the batch that a request was in, to the replies."),
         ("store", "Of a commit to the database."),
         ("wireguard", "Of a change of allowed IPs."),
     ):

@@ -1,5 +1,7 @@
 """Metrics over HTTP."""
 
+import contextlib
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from wg_dynamic.watch import exporter as module
 from wg_dynamic.watch.exporter import Exporter, listen
 from wg_dynamic.watch.metrics import CONTENT_TYPE
 
@@ -35,3 +38,22 @@ def test_the_text_is_served(where: str, capfd: pytest.CaptureFixture[str]) -> No
 def test_nothing_else_is(where: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{where}/")  # noqa: S310 - http
+
+
+def test_one_who_asks_byte_by_byte_does_not_keep_the_others(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.2)
+    host, _, port = where.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port))) as slow:
+        slow.settimeout(0.02)
+        ended = False
+        for _ in range(200):
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                slow.send(b"G")
+                ended = slow.recv(100) == b""
+            if ended:
+                break
+        with urllib.request.urlopen(f"{where}/metrics") as answer:  # noqa: S310 - http
+            assert answer.read() == b"up 1\n"
+    assert ended
