@@ -53,7 +53,7 @@ def test_no_power_cut_takes_what_the_server_has_acknowledged(lab: Lab, database:
     records = list(read_log(log.read_bytes()))
     found = complaints(records, str(top), lab.directory, seed, names)
     said = Counter(one.op for one in records)
-    assert said["!"] > 100, "the load was no load"
+    assert said["!"] > 30, "the load was no load"
     assert not [one for one in records if one.path.endswith("-shm")], "memory that is not recorded"
     assert found == []
 

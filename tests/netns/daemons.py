@@ -230,6 +230,9 @@ def snapshot(host: Host, name: str = "wg0") -> str:
     fields = [line.split("\t") for line in dump]
     text += "\n".join(" ".join(of_link[1:]) for of_link in fields[:1])
     text += "\n".join(f"\n{peer[0]} {peer[3].replace(',', ' ')} {peer[7]}" for peer in fields[1:])
+    # The wire's carrier comes and goes a moment after what it is made of.
+    text = text.replace("<NO-CARRIER,", "<")
+    text = re.sub(r"(@if\d+:.* state )\w+", r"\1", text)
     text = re.sub(r"(valid_lft|preferred_lft|expires) \d+sec| tentative", r"\1", text)
     lines = [" ".join(sorted(line.split())) for line in text.splitlines()]
     return "\n".join(sorted(lines))
