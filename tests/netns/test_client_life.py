@@ -214,7 +214,7 @@ def test_a_server_of_version_1_is_spoken_to_in_version_1(lab: Lab) -> None:
         assert requests[1] == (
             "request_ip=1\nip=0.0.0.0/32\nip=::/128\nleasestart=0\nleasetime=0\n\n"
         )
-        wait_until(lambda: len(requests) == 3, timeout=9, what="the renewal at half of the time")
+        wait_until(lambda: len(requests) >= 3, timeout=9, what="the renewal at half of the time")
         assert requests[2] == (
             "request_ip=1\nip=10.44.0.77/32\nip=fd00:44::77/128\nleasestart=0\nleasetime=0\n\n"
         )
@@ -222,7 +222,8 @@ def test_a_server_of_version_1_is_spoken_to_in_version_1(lab: Lab) -> None:
         assert snapshot(member.host) == before
         listener.shutdown(socket.SHUT_RDWR)
         server.join(5.0)
-    assert len(requests) == 3, "version 1 knows no release"
+    asked = {request.partition("=")[0] for request in requests}
+    assert asked == {"request_ip"}, "version 1 knows no release"
 
 
 def test_an_administrator_s_reload_of_the_tunnel_is_healed_at_the_next_renewal(

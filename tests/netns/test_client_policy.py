@@ -18,7 +18,7 @@ def test_a_lease_that_collides_with_the_lan_is_refused(lab: Lab, database: Path)
     host = client.member.host
     host.ip("address add 10.44.0.33/16 dev eth0", "address add fd00:44::33/64 dev eth0 nodad")
     before = snapshot(host)
-    done = client.run()
+    done = client.run("--wait", "15")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("wg0: the lease was refused here: ")
     assert "is inside 10.44.0.0/16, which another interface has on its link" in done.stdout
@@ -46,7 +46,7 @@ def test_a_public_network_is_taken_when_the_administrator_says_so(lab: Lab, data
     # And in the file, where wg-quick's `auto` has no command line; options add to it.
     file = client.member.host.path("/etc/wg-dynamic/wg0.toml")
     file.write_text('lease_time = 60\n[client]\naccept-routes = ["2001:db8::/33"]\n')
-    done = client.run()
+    done = client.run("--wait", "15")
     assert (done.returncode, done.stdout) == (2, "")
     assert "'lease_time' is for wg-dynamic-server, expected the table [client]" in done.stderr
     assert snapshot(client.member.host) == before
