@@ -169,8 +169,8 @@ def idle(lab: Lab, build: Build, size: Size) -> dict[str, Any]:
             if name != "leases":
                 subject.generator.ask(f"keep 0 8000 {OUTSTANDING}")
             before = {one: cpu_time(pid) for one, pid in subject.processes().items()}
-            time.sleep(size.idle if name == "leases" else min(size.idle, 40.0))
             spent = size.idle if name == "leases" else min(size.idle, 40.0)
+            time.sleep(spent)
             found[name] = {
                 one: {
                     "cores": round((cpu_time(pid) - before[one]) / spent, 5),

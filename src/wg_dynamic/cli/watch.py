@@ -3,6 +3,7 @@
 import argparse
 import os
 import pwd
+import select
 import signal
 import sys
 import threading
@@ -82,7 +83,7 @@ def _main(arguments: argparse.Namespace) -> int:
     try:
         while not _serve(arguments.interface, hooks, listener, names, signals):
             _LOG.warning("the process that follows the server ended; starting another one")
-            if _signal_within(signals, RESTART):
+            if select.select([signals], [], [], RESTART)[0]:
                 break
     finally:
         hooks.stop()
@@ -201,12 +202,6 @@ def _child(
     except Exception:  # noqa: BLE001 - the other process starts another one
         _LOG.exception("ended by a bug")
     return 1
-
-
-def _signal_within(signals: int, seconds: float) -> bool:
-    import select  # noqa: PLC0415 - seldom
-
-    return bool(select.select([signals], [], [], seconds)[0])
 
 
 if __name__ == "__main__":

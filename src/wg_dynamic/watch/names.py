@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-GRANTING: Final = frozenset({"granted", "renewed"})
-"""Events after which the peer has the address; after all others it has not (docs/events.md)."""
+from wg_dynamic.leases.event import BEGINNINGS
+
 FORBIDDEN: Final = frozenset(
     {
         *("localhost", "localdomain", "broadcasthost", "ip6-localhost", "ip6-loopback"),
@@ -58,7 +58,7 @@ class Names:
         address = event.get("address")
         if not isinstance(address, str):
             return False
-        if event.get("event") in GRANTING:
+        if event.get("event") in BEGINNINGS:
             return self._take(event)
         key = self._addresses.pop(address, None)
         if key is not None and key not in self._addresses.values():

@@ -15,6 +15,7 @@ from typing import Final
 from wg_dynamic.address import Prefix, host_prefix
 from wg_dynamic.cli.command import quick_file
 from wg_dynamic.cli.command.keys import encode_key
+from wg_dynamic.cli.command.peer_list import keys_named
 from wg_dynamic.cli.command.quick_conf import QuickConf
 from wg_dynamic.errors import UsageError, WgDynamicError
 from wg_dynamic.helper.config.entries import PEER, RESERVATION, Entry, Value
@@ -174,7 +175,7 @@ class Hub:
             key = parse_key(who)
             if key in self._live() or key in self._names or self._is_written(format_key(key)):
                 return key
-        found = [key for key, name in self._names.items() if name.lower() == who.lower()]
+        found = keys_named(who, self._names)
         if len(found) > 1:
             msg = f"{who!r} is the name of {len(found)} peers, expected one: say which by its key,"
             msg += f" {' or '.join(map(format_key, found))}"

@@ -44,6 +44,11 @@ def names_of(config: ServerConfig) -> dict[bytes, str]:
     return {key: name for key, name in (*reserved, *named) if name}
 
 
+def keys_named(who: str, names: Mapping[bytes, str]) -> list[bytes]:
+    """The public keys of that name, however it is capitalized."""
+    return [key for key, name in names.items() if name.lower() == who.lower()]
+
+
 def list_peers(device: Device, names: Mapping[bytes, str]) -> list[Listed]:
     """Those of the interface and those of the configuration, by name, the nameless last."""
     live = {peer.public_key: peer for peer in device.peers}

@@ -17,7 +17,7 @@ from wg_dynamic.admin.protocol import HELD, LEASES, Request
 from wg_dynamic.cli.command.arguments import Nouns, add_verb
 from wg_dynamic.cli.command.asking import ask, index_of, read_lease_address
 from wg_dynamic.cli.command.output import escaped, print_json
-from wg_dynamic.cli.command.peer_list import names_of
+from wg_dynamic.cli.command.peer_list import keys_named, names_of
 from wg_dynamic.cli.command.tell_server import tell_server
 from wg_dynamic.cli.command.transfer import CSV, FORMATS, JSON, Taken, from_text, to_csv
 from wg_dynamic.cli.status import FAILED, OK
@@ -92,7 +92,7 @@ def _find(who: str, config: ServerConfig) -> bytes:
     try:
         return parse_key(who)
     except ValueError:
-        found = [key for key, name in names_of(config).items() if name.lower() == who.lower()]
+        found = keys_named(who, names_of(config))
     if len(found) != 1:
         what = f"{len(found)} peers are named {who!r}" if found else f"no peer is named {who!r}"
         msg = f"{what} in {config.source or 'a configuration file'}, expected one: say which by"

@@ -9,18 +9,18 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from wg_dynamic.admin.client import AdminClient, NotRunningError
+from wg_dynamic.admin.client import NotRunningError
 from wg_dynamic.admin.protocol import STATUS, AdminError, Request, decode_object
 from wg_dynamic.cli import show
 from wg_dynamic.cli.command.arguments import Nouns, add_json, add_verb
-from wg_dynamic.cli.command.asking import index_of, span
+from wg_dynamic.cli.command.asking import ask, index_of, span
 from wg_dynamic.cli.command.output import escaped, print_json
 from wg_dynamic.cli.command.watch import add_watch, again
 from wg_dynamic.cli.status import NO_LEASE, NOT_RUNNING, OK
 from wg_dynamic.errors import ConfigError, PrivilegeError
 from wg_dynamic.helper.control_socket import ask_status
 from wg_dynamic.system.log import complain
-from wg_dynamic.system.runtime import admin_path, control_path
+from wg_dynamic.system.runtime import control_path
 
 PROGRAM: Final = "wg-dynamic"
 SERVER: Final = "server"
@@ -81,12 +81,10 @@ def status_of(interface: str) -> dict[str, Any]:
         PrivilegeError: it may not be asked by this user.
         AdminError: its answer is none.
     """
-    index = index_of(interface)
     try:
-        with AdminClient(admin_path(index)) as asker:
-            (status,) = asker.ask(Request(STATUS))
+        (status,) = ask(interface, Request(STATUS))
     except NotRunningError:
-        status = _of_client(index)
+        status = _of_client(index_of(interface))
     except ValueError as error:
         raise _no_sense() from error
     if status.get(ROLE) not in (SERVER, CLIENT):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from wg_dynamic.address import format_address
 from wg_dynamic.errors import UsageError
+from wg_dynamic.helper.config.document import Problems
 from wg_dynamic.helper.config.values import read_address, read_key, read_text, shown
 from wg_dynamic.record import dataclass
 
@@ -16,7 +17,6 @@ CSV: Final = "csv"
 FORMATS: Final = (JSON, CSV)
 COLUMNS: Final = ("address", "public_key", "name", "state", "lease_time", "ends_at", "reserved")
 """Of the CSV; what an import needs are the first two, by these names and in any order."""
-_MAX_PROBLEMS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def from_text(text: str, source: str) -> list[Taken]:
     """What an export holds, whichever format it has. Raises UsageError: all faults, by line."""
     lines = _json_rows(text, source) if text.lstrip().startswith("[") else _csv_rows(text, source)
     found: list[Taken] = []
-    problems: list[str] = []
+    problems = Problems(source)
     holders: dict[bytes, bytes] = {}
     for place, row in lines:
         try:
@@ -51,14 +51,10 @@ def from_text(text: str, source: str) -> list[Taken]:
                 msg = f"address: {format_address(one.address)} is another peer's further up"
                 raise ValueError(msg)
         except ValueError as error:
-            problems.append(f"{source}: {place}: {error}")
+            problems.add(f"{place}: {error}")
         else:
             found.append(one)
-    if len(problems) > _MAX_PROBLEMS:
-        more = len(problems) - _MAX_PROBLEMS
-        problems[_MAX_PROBLEMS:] = [f"{source}: {more} more of the kind"]
-    if problems:
-        raise UsageError("\n".join(problems))
+    problems.raise_any()
     return found
 
 

@@ -4,8 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -52,6 +51,14 @@ class World:
     def index(self, name: str) -> int:
         return {"wg0": 1, "wg1": 2, "eth0": 3}[name]
 
+    def ask(self, interface: str, request: Request) -> Iterator[dict[str, Any]]:
+        assert request == Request("status")
+        rows = self.servers.get(self.index(interface))
+        if rows is None:
+            msg = "no wg-dynamic-server runs here"
+            raise NotRunningError(msg)
+        yield from rows
+
     def ask_client(self, path: Path) -> str | None:
         answer = self.clients.get(int(path.name))
         if isinstance(answer, PermissionError):
@@ -59,38 +66,12 @@ class World:
         return answer
 
 
-class Asker:
-    """Stands for AdminClient."""
-
-    def __init__(self, world: World, path: Path) -> None:
-        self._rows = world.servers.get(int(path.name))
-        if self._rows is None:
-            msg = "no wg-dynamic-server runs here"
-            raise NotRunningError(msg)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-    def ask(self, request: Request) -> Iterator[dict[str, Any]]:
-        assert request == Request("status")
-        yield from self._rows or []
-
-
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(module, "AdminClient", lambda path: Asker(made, path))
+    monkeypatch.setattr(module, "ask", made.ask)
     monkeypatch.setattr(module, "ask_status", made.ask_client)
     monkeypatch.setattr(module, "index_of", made.index)
-    monkeypatch.setattr(module, "admin_path", lambda index: Path(str(index)))
     monkeypatch.setattr(module, "control_path", lambda index, _: Path(str(index)))
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(3, "eth0"), (1, "wg0"), (2, "wg1")])
     return made
