@@ -15,7 +15,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from wg_dynamic.errors import ConfigError, WgDynamicError
+from wg_dynamic.errors import ConfigError
 from wg_dynamic.privsep.ledger import ALLOWED_IP, Entry, Ledger, LedgerError
 from wg_dynamic.system.log import logger
 from wg_dynamic.system.ownership import check_directory
@@ -65,7 +65,7 @@ class Record:
             self._close_file()
             msg = f"cannot keep a record of what is leased in {root}: {error.strerror}"
             raise ConfigError(msg) from error
-        except WgDynamicError:
+        except BaseException:
             self._close_file()
             raise
 

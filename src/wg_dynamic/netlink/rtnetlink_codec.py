@@ -336,6 +336,9 @@ def _output_interface(attributes: dict[int, bytes]) -> int:
         if not _RTNEXTHOP.size <= length <= len(hops):
             msg = f"next hop length {length}, expected {_RTNEXTHOP.size} to {len(hops)}"
             raise MalformedMessageError(msg)
+        if ifindex < 0:
+            msg = f"next hop of interface {ifindex}, expected 0 or more"
+            raise MalformedMessageError(msg)
         interfaces.add(ifindex)
         hops = hops[(length + 3) & ~3 :]
     return interfaces.pop() if len(interfaces) == 1 else 0

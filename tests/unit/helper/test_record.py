@@ -49,6 +49,16 @@ def test_another_server_with_the_same_database_is_refused(root: Path) -> None:
     Record(DATABASE, "boot n2-1", root)
 
 
+def test_whatever_stopped_the_start_it_is_not_open_afterwards(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Ledger", {}.__getitem__)
+        with pytest.raises(TypeError):
+            Record(DATABASE, "boot n1-1", root)
+    Record(DATABASE, "boot n1-1", root).close()
+
+
 @pytest.mark.parametrize("interface", ["boot2 n1-1", "boot n2-1", "boot n1-11", "boot n1-"])
 def test_an_interface_is_new_once_after_it_was_made(
     root: Path, ledger: Ledger, interface: str

@@ -224,6 +224,7 @@ def test_clones_and_other_families_are_none() -> None:
         a_route(2, 0, pack_attribute(9, bytes(7))),
         a_route(2, 0, pack_attribute(9, bytes(8))),
         a_route(2, 0, pack_attribute(9, pack("=HBBi", 9, 0, 0, 4))),
+        a_route(2, 0, pack_attribute(9, pack("=HBBi", 8, 0, 0, -1))),
     ],
 )
 def test_a_route_without_sense_is_refused(message: bytes) -> None:
