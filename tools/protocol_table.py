@@ -35,9 +35,8 @@ def _rows(spec: MessageSpec) -> Iterator[str]:
 
 
 def _row(spec: MessageSpec, section: str, attribute: Attribute) -> str:
-    mark = "" if spec.served else " ¹"
     cells = (
-        f"`{spec.command}={spec.version}`{mark}",
+        f"`{spec.command}={spec.version}`",
         spec.sender.value,
         section,
         f"`{attribute.name}`",

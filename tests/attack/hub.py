@@ -96,6 +96,38 @@ def leases(valid_time: int, count: int = 1) -> Script:
     return script
 
 
+_ADDRESS = (
+    b"section=address\nip=10.44.0.9\nnetwork=10.44.0.0/16\npreferred_time=3600\nvalid_time=3600\n"
+)
+_LEASE = b"request_ip=2\nerrno=0\n" + _ADDRESS + b"\n"
+_TAKEN = b"subscribe=2\nerrno=0\nserial=1\ninterval=1\n\n"
+
+
+def pushes(_number: int, request: bytes) -> Iterator[bytes]:
+    """A lease, and then other routes all the time, as fast as they go."""
+    if not request.startswith(b"subscribe"):
+        yield _LEASE
+        return
+    yield _TAKEN
+    for serial in itertools.count(2):
+        route = b"section=route\nnetwork=10.%d.%d.0/24\n" % (
+            100 + serial // 256 % 100,
+            serial % 256,
+        )
+        yield b"update=2\nserial=%d\nreset=true\n" % serial + _ADDRESS + route + b"\n"
+
+
+def takes_back(_number: int, request: bytes) -> Iterator[bytes]:
+    """A lease that is taken back and granted again, without end."""
+    if not request.startswith(b"subscribe"):
+        yield _LEASE
+        return
+    yield _TAKEN
+    for serial in itertools.count(2):
+        yield b"update=2\nserial=%d\nreset=true\n\n" % serial
+        yield PAUSE
+
+
 class HostileHub:
     """Listens where the server would, on a thread; one more thread for each connection."""
 

@@ -26,7 +26,8 @@ SENT = 8 * 2**20
 SCRIPTS: dict[str, tuple[Script, int, str]] = {
     # How often the client connects in WINDOW at the most: at 0, 1, 3, 7, 15 s, a tenth sooner for
     # the jitter; twice as often when each try is made with either version; every 5 s when a lease
-    # is for 10.
+    # is for 10. With a lease it wants to subscribe, too: at 0 and, failing, at 2.5 and 7.5 s at the
+    # soonest.
     "close_at_once": (scripts.close_at_once, 4, "without an answer"),
     "dribble": (scripts.dribble, 2, "no answer within 10 s"),
     "endless": (scripts.endless, 4, "is not understood"),
@@ -35,11 +36,14 @@ SCRIPTS: dict[str, tuple[Script, int, str]] = {
     "updates": (scripts.updates, 4, "push without subscription"),
     "storm": (scripts.storm, 4, "errno 5"),
     "downgrade": (scripts.downgrade, 8, "does not speak version"),
-    "in_use": (scripts.in_use, 10, "declined, asking"),  # four times, and asked for anew
+    "in_use": (scripts.in_use, 13, "declined, asking"),  # four times, and asked for anew
     "no_time": (scripts.leases(0), 4, "leases for less than 10 s"),
     "one_second": (scripts.leases(1), 4, "leases for less than 10 s"),
-    "ten_seconds": (scripts.leases(10), 3, "leased"),
-    "many": (scripts.leases(10, 128), 3, "leased"),
+    "ten_seconds": (scripts.leases(10), 6, "leased"),
+    "many": (scripts.leases(10, 128), 6, "leased"),
+    # Once asked, once subscribed; asked anew at once, and after 10 s.
+    "pushes": (scripts.pushes, 2, "leased"),
+    "takes_back": (scripts.takes_back, 4, "took back"),
 }
 
 
@@ -57,7 +61,8 @@ def test_no_answer_makes_a_client_run_hot_or_hold_what_it_should_not(lab: Lab) -
             client.program.wait_for_output(SCRIPTS[name][2], timeout=20.0)
         wait_until(
             lambda: all(
-                hub.span(link_local) > WINDOW or name in ("dribble", "in_use")
+                hub.span(link_local) > WINDOW
+                or name in ("dribble", "in_use", "pushes", "takes_back")
                 for link_local, name in names.items()
             ),
             timeout=90.0,
@@ -69,7 +74,7 @@ def test_no_answer_makes_a_client_run_hot_or_hold_what_it_should_not(lab: Lab) -
             assert cost.cpu < CPU, name
             assert hub.within(link_local, WINDOW) <= SCRIPTS[name][1], name
             assert hub.sent[link_local] < SENT, name
-            expected = {"ten_seconds": 1, "many": 64}.get(name, 0)
+            expected = {"ten_seconds": 1, "many": 64, "pushes": 1, "takes_back": 1}.get(name, 0)
             assert len(leased_addresses(client.member)) <= expected, name
             assert client.program.is_running(), name
             assert len(client.program.output().splitlines()) < 30, name

@@ -20,9 +20,10 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestIPReply,
 )
-from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, NewRules
+from wg_dynamic.server.engine import Engine, Job, NewRules
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.policy import Rules
+from wg_dynamic.server.replies import Answer, LeaseRequest
 from wg_dynamic.store.base import Moment, StoreError, StoreLostError
 from wg_dynamic.store.memory import MemoryStore
 

@@ -53,15 +53,30 @@ class Laptop:
         self.helper.start(ClientStart("wg0", parse_address("fe80::a"), packed))
 
     def serve(self, reply: bytes) -> bytes:
-        """Answer the next connection; its request."""
+        """Answer the next connection that is for an exchange; its request."""
+        while (request := self._request()).startswith(b"subscribe=2\n") or not request:
+            pass
+        self.servers[-1].sendall(reply)
+        return request
+
+    def _request(self) -> bytes:
+        """The request of the next connection, empty when it was given up."""
         server, _ = self.listener.accept()
         server.settimeout(10.0)
         self.servers.append(server)
         request = b""
         while not request.endswith(b"\n\n"):
-            request += server.recv(65536)
-        server.sendall(reply)
+            part = server.recv(65536)
+            if not part:
+                return b""
+            request += part
         return request
+
+    def subscribe(self, reply: bytes) -> socket.socket:
+        """Answer the next connection, which is to stay."""
+        assert self._request().startswith(b"subscribe=2\n")
+        self.servers[-1].sendall(reply)
+        return self.servers[-1]
 
     def leases(self) -> list[list[str]]:
         return [
@@ -133,6 +148,19 @@ def test_stop_with_release_does_not_wait_for_a_mute_server(laptop: Laptop) -> No
     assert laptop.helper.wait_until(lambda: len(laptop.leases()) == 1)
     laptop.helper.channel.send(Stop(release=True))
     assert laptop.helper.process.wait(3.0) == 0
+
+
+def test_what_the_server_pushes_is_set_at_once(laptop: Laptop) -> None:
+    laptop.start()
+    laptop.serve(GRANTED)
+    server = laptop.subscribe(b"subscribe=2\nerrno=0\nserial=7\ninterval=120\n\n")
+    state = GRANTED.replace(b"request_ip=2\nerrno=0\n", b"update=2\nserial=8\nreset=true\n")
+    server.sendall(state[:-1] + b"section=route\nnetwork=10.9.0.0/16\n\n")
+    assert server.recv(100) == b"ack=2\nserial=8\n\n"
+    assert laptop.helper.wait_until(lambda: len(laptop.leases()) == 2)
+    last = laptop.helper.of(ApplyLease)[-1]
+    assert isinstance(last, ApplyLease)
+    assert [str(route.network) for route in last.routes] == ["10.9.0.0/16"]
 
 
 def test_it_ends_with_its_helper(laptop: Laptop) -> None:

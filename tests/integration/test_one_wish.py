@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.fakes.server import Server, ips, request_for
 from wg_dynamic.address import format_address, parse_prefix
 from wg_dynamic.protocol import ErrorCode, RequestIPReply
-from wg_dynamic.server.engine import Answer, Job
+from wg_dynamic.server.engine import Job
+from wg_dynamic.server.replies import Answer
 from wg_dynamic.store.sqlite import SqliteStore
 
 PEERS = 5000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fakes.server import ALICE, BOB, CAROL, LEASE_TIME, Server, release_of, request_for
 from wg_dynamic.address import format_address, parse_prefix
 from wg_dynamic.protocol import ErrorCode, ReleaseIP, ReleaseIPReply, RequestIP, RequestIPReply
-from wg_dynamic.server.engine import Answer
+from wg_dynamic.server.replies import Answer
 
 PEERS = st.sampled_from([ALICE, BOB, CAROL])
 WISHES = st.sampled_from(

@@ -33,7 +33,7 @@ from wg_dynamic.protocol import (
     RequestIPReply,
 )
 from wg_dynamic.server import engine as engine_module
-from wg_dynamic.server.engine import Answer, LeaseRequest
+from wg_dynamic.server.replies import Answer, LeaseRequest
 
 POOL, SECOND = "192.0.2.0/29", "198.51.100.0/30"
 RESERVED = parse_address("192.0.2.3")

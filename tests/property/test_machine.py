@@ -29,7 +29,9 @@ from wg_dynamic.client.machine import (
     LeaseClient,
     LinkDown,
     NetworkChanged,
+    Pushed,
     Release,
+    ServerTold,
     Started,
     State,
     StopAsked,
@@ -62,7 +64,13 @@ IN_USE = st.builds(
     AddressesInUse,
     st.frozensets(st.sampled_from([ip_address("192.0.2.7"), ip_address("2001:db8::7")])),
 )
+TOLD = st.builds(
+    ServerTold,
+    st.lists(ADDRESSES, max_size=3, unique_by=lambda one: one.ip).map(tuple),
+    st.sampled_from([Pushed(), Pushed(mtu=1280)]),
+)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
+    TOLD,
     st.just(NetworkChanged()),
     st.just(Declined()),
     IN_USE,
@@ -78,6 +86,7 @@ STEP = st.one_of(
     st.tuples(GRANTS, st.sampled_from([0.0, 0.5])),
     st.tuples(IN_USE | st.just(Declined()), st.sampled_from([0.0, 0.5])),
     st.tuples(FAILURES, st.sampled_from([0.0, 0.5, 10.0])),
+    st.tuples(TOLD, st.sampled_from([0.0, 0.5, 10.0])),
     st.tuples(EVENTS, st.sampled_from([0.0, 0.5, 10.0, 1000.0, math.inf])),
 )
 STEPS = st.lists(STEP, min_size=10, max_size=60)
@@ -94,6 +103,7 @@ class Life:
         self.applied: set[str] = set()
         self.wait = 0.0
         self.told: list[str] = []
+        self.told_at_all = False
         self.declined_at: list[float] = []
 
     def step(self, event: Event, later: float) -> None:
@@ -122,8 +132,17 @@ class Life:
     def handle(self, event: Event) -> None:
         if isinstance(event, Granted):
             self.told = []
+        self.told_at_all = self.told_at_all or isinstance(event, ServerTold)
+        before = self.machine.lease
         for action in self.machine.handle(event, self.now):
             self.perform(action)
+        if isinstance(event, ServerTold) and before is not None:
+            after = self.machine.lease
+            assert (
+                after is None
+                or after.ends_at <= before.ends_at
+                or len(after.addresses) < len(before.addresses)
+            ), "a push prolongs nothing"
         self.check(event)
 
     def perform(self, action: Action) -> None:
@@ -168,7 +187,8 @@ class Life:
         assert (deadline is None) == idle
         if lease is not None and deadline is not None:
             assert deadline <= lease.ends_at
-            assert all(one.valid_time >= MIN_LEASE_TIME for one in lease.addresses)
+            if not self.told_at_all:  # a push may shorten what was granted
+                assert all(one.valid_time >= MIN_LEASE_TIME for one in lease.addresses)
         if state is not State.STOPPED:
             held = {str(one.ip) for one in lease.addresses} if lease else set()
             assert self.applied <= held

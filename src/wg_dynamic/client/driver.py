@@ -6,6 +6,7 @@ exchanges with the server.
 
 import select
 import socket
+from collections import deque
 from ipaddress import ip_address
 from math import inf
 from typing import Any
@@ -30,6 +31,7 @@ from wg_dynamic.client.machine import (
     LinkDown,
     NetworkChanged,
     Release,
+    ServerTold,
     Started,
     State,
     StopAsked,
@@ -38,6 +40,7 @@ from wg_dynamic.client.machine import (
 from wg_dynamic.client.pushed import apply_message, pushed_by
 from wg_dynamic.client.refusals import least_wait
 from wg_dynamic.client.session import Session, SessionError, VersionRefusedError
+from wg_dynamic.client.subscription import Subscription
 from wg_dynamic.privsep import requests
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.requests import (
@@ -90,7 +93,12 @@ class Driver:
     """One client, from its start message to Stop."""
 
     def __init__(
-        self, start: ClientStart, channel: Channel, machine: LeaseClient, clock: Clock
+        self,
+        start: ClientStart,
+        channel: Channel,
+        machine: LeaseClient,
+        clock: Clock,
+        subscription: Subscription,
     ) -> None:
         self._channel = channel
         self._machine = machine
@@ -107,8 +115,9 @@ class Driver:
         self._asked_at = 0.0
         self._session: Session | None = None
         self._exchange_end: float | None = None
-        self._connects = 0
-        """Connect requests without an answer; only the last one's socket is used."""
+        self._subscription = subscription
+        self._asked: deque[Request | Subscription] = deque()
+        """What each Connect without an answer is for; that of an exchange given up is not used."""
         self._finish_at: float | None = None
         self._finished = False
         self._slept = clock.suspended()
@@ -127,23 +136,29 @@ class Driver:
                 self._on_time()
         finally:
             self._end_exchange()
+            self._subscription.end()
 
     # --- waiting --------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         reads: list[Any] = [self._channel]
         writes: list[Any] = []
-        if self._session is not None:
-            (writes if self._session.wants_write else reads).append(self._session)
+        pushes = self._subscription.conversation
+        for one in (self._session, pushes):
+            if one is not None:
+                (writes if one.wants_write else reads).append(one)
         ready, writable, _ = select.select(reads, writes, [], self._patience())
         if self._session is not None and (self._session in ready or self._session in writable):
             self._on_session(self._session)
+        if pushes is not None and (pushes in ready or pushes in writable):
+            self._subscription.on_ready(self._clock.now())
         if self._channel in ready:
             while not self._finished and (received := self._channel.receive()) is not None:
                 self._on_message(*received)
 
     def _patience(self) -> float:
-        times = [self._machine.deadline, self._exchange_end, self._finish_at]
+        told = self._subscription.deadline
+        times = [self._machine.deadline, self._exchange_end, self._finish_at, told]
         nearest = min((t for t in times if t is not None), default=None)
         if nearest is None:
             return RECHECK
@@ -160,6 +175,19 @@ class Driver:
         deadline = self._machine.deadline
         if deadline is not None and now >= deadline:
             self._happen(DeadlinePassed())
+        self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """Be told of changes while there is a lease."""
+        if self._machine.state is State.BOUND and self._version != 1:
+            self._subscription.want(now)
+        if self._subscription.on_time(now):
+            self._connect(self._subscription, pushes=True)
+        update = self._subscription.news(now)
+        if update is not None:
+            if self._machine.state in (State.BOUND, State.RENEWING):
+                self._happen(ServerTold(update.addresses, pushed_by(update)))
+            self._subscription.carried_out()
 
     def _look_for_suspend(self) -> None:
         """The hub may have ended our lease meanwhile, and the kernel's lifetimes are late now."""
@@ -167,6 +195,7 @@ class Driver:
         slept = self._slept - before
         if slept >= SUSPENDED and self._machine.state is not State.PAUSED:
             _LOG.info("awake after %.0f s: asking for the lease anew", slept)
+            self._subscription.end()
             self._happen(Started())
 
     def _tell_progress(self) -> None:
@@ -182,7 +211,6 @@ class Driver:
     def _on_message(self, message: object, attached: socket.socket | None) -> None:
         match message:
             case Connecting() | Failed():
-                self._connects -= 1
                 self._on_connection(message, attached)
             case Applied():
                 self._on_applied(message)
@@ -191,8 +219,10 @@ class Driver:
             case LinkState(up=True):
                 self._happen(Started())
             case LinkState(up=False):
+                self._subscription.end()
                 self._happen(LinkDown())
             case Stop():
+                self._subscription.end()
                 self._happen(StopAsked(message.release))
             case _:
                 pass  # the start message, which came before us
@@ -204,13 +234,17 @@ class Driver:
             self._happen(AddressesInUse(in_use))
 
     def _on_connection(self, message: object, attached: socket.socket | None) -> None:
-        if self._request is None or self._connects:
+        reason = message.reason if isinstance(message, Failed) else ""
+        asked = self._asked.popleft() if self._asked else None
+        if asked is self._subscription:
+            self._subscription.connected(attached, reason, self._clock.now())
+        elif self._request is None or asked is not self._request:
             if attached is not None:
                 attached.close()  # for an exchange that was given up meanwhile
         elif attached is not None:
             self._session = Session(attached, self._request)
-        elif isinstance(message, Failed):
-            self._exchange_failed(message.reason)
+        elif reason:
+            self._exchange_failed(reason)
 
     def _on_session(self, session: Session) -> None:
         try:
@@ -333,8 +367,11 @@ class Driver:
         self._request = request
         self._asked_at = self._clock.now()
         self._exchange_end = self._asked_at + limit
-        self._connects += 1
-        self._channel.send(Connect())
+        self._connect(request)
+
+    def _connect(self, asked: Request | Subscription, *, pushes: bool = False) -> None:
+        self._asked.append(asked)
+        self._channel.send(Connect(pushes))
 
     def _end_exchange(self) -> None:
         self._request = None

@@ -147,6 +147,14 @@ class Declined:
 
 
 @dataclass(frozen=True)
+class ServerTold:
+    """What holds for us now, pushed by the server (protocol.md 6.9)."""
+
+    addresses: tuple[LeasedAddress, ...]
+    pushed: Pushed = Pushed()
+
+
+@dataclass(frozen=True)
 class StopAsked:
     """The daemon is to end."""
 
@@ -162,6 +170,7 @@ Event = (
     | ExchangeFailed
     | AddressesInUse
     | Declined
+    | ServerTold
     | StopAsked
 )
 
@@ -239,6 +248,7 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = MappingProxyType
         (_S.BOUND, NetworkChanged): _S.BOUND,
         (_S.BOUND, DeadlinePassed): _S.RENEWING,
         (_S.BOUND, AddressesInUse): _S.DECLINING,  # BOUND when too much was declined of late
+        (_S.BOUND, ServerTold): _S.BOUND,  # RENEWING, or REQUESTING, when an address is gone
         (_S.BOUND, StopAsked): _S.STOPPED,
         (_S.RENEWING, Started): _S.RENEWING,
         (_S.RENEWING, LinkDown): _S.PAUSED,
@@ -247,6 +257,7 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = MappingProxyType
         (_S.RENEWING, Granted): _S.BOUND,
         (_S.RENEWING, ExchangeFailed): _S.RENEWING,  # REQUESTING when the lease was lost
         (_S.RENEWING, AddressesInUse): _S.RENEWING,
+        (_S.RENEWING, ServerTold): _S.RENEWING,  # REQUESTING when no address is left
         (_S.RENEWING, StopAsked): _S.STOPPED,
         (_S.DECLINING, Started): _S.RENEWING,  # REQUESTING without a lease
         (_S.DECLINING, LinkDown): _S.PAUSED,
@@ -265,7 +276,8 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = MappingProxyType
         (_S.PAUSED, StopAsked): _S.STOPPED,
     }
 )
-"""Every pair that can happen. `Granted` in BOUND or PAUSED cannot: no exchange runs there.
+"""Every pair that can happen. `Granted` in BOUND or PAUSED cannot: no exchange runs there; what the
+server tells is of interest with a lease, and the driver passes it on then only.
 
 In use is told about what was set last, also when that was long dropped, or while a renewal runs:
 only in BOUND it is about the lease, and what a renewal brings is judged again.
@@ -311,7 +323,10 @@ class LeaseClient:
                 return self._seldom(event, now, was)
 
     def _seldom(
-        self, event: NetworkChanged | AddressesInUse | Declined | StopAsked, now: float, was: State
+        self,
+        event: NetworkChanged | AddressesInUse | Declined | ServerTold | StopAsked,
+        now: float,
+        was: State,
     ) -> list[Action]:
         """What happens seldom."""
         match event:
@@ -321,6 +336,8 @@ class LeaseClient:
                 return self._in_use(event, now) if was is State.BOUND else []
             case Declined():
                 return self._declined(now)
+            case ServerTold():
+                return self._server_told(event, now)
             case _:
                 return self._stop(release=event.release, now=now)
 
@@ -381,6 +398,47 @@ class LeaseClient:
             return [*dropped, *self._ask(now)]
         self._wait_until(now + RETRY_FIRST * 2 ** (count - 1))
         return dropped
+
+    def _server_told(self, event: ServerTold, now: float) -> list[Action]:
+        """Take over what is otherwise, and ask when it is about addresses."""
+        lease = self.lease
+        if lease is None:
+            return []
+        told = {one.ip: one for one in event.addresses}
+        passed = now - lease.granted_at
+        held = [one for one in lease.addresses if one.ip in told]
+        kept = tuple(_shortened(one, told[one.ip], passed) for one in held)
+        gone = [one.ip for one in lease.addresses if one.ip not in told]
+        more = len(told) > len(held)
+        actions: list[Action] = []
+        if kept != lease.addresses or event.pushed != lease.pushed:
+            self.lease = Lease(kept, lease.granted_at, event.pushed) if kept else None
+            actions.append(Apply(self.lease) if self.lease else Drop())
+        if gone:
+            actions.append(Tell(f"the server took back {', '.join(map(str, gone))}"))
+        if self.lease is None:
+            self.state = State.REQUESTING
+        elif self.deadline is not None:
+            self.deadline = self._no_later_than_end(self.deadline)
+        if gone or (more and self.state is State.BOUND):
+            actions += self._ask_soon(now)
+        return actions
+
+    def _ask_soon(self, now: float) -> list[Action]:
+        """Ask at once, unless that was so a moment ago: then in a moment."""
+        if now < self._hint_after:
+            at = self._hint_after
+            if self.state is State.BOUND:
+                self.deadline = at if self.deadline is None else min(self.deadline, at)
+            elif self.state is State.REQUESTING:
+                self._wait_until(max(at, self._not_before))
+                return [Abandon()]
+            return []
+        self._hint_after = now + HINT_PAUSE
+        self._retry_time = RETRY_FIRST
+        if self.state is State.BOUND:
+            self.state = State.RENEWING
+        return self._ask(now)
 
     def _drop_what_is_over(self, now: float) -> list[Action]:
         """Each address goes at its own end (protocol.md 10.2). Without any: REQUESTING."""
@@ -476,6 +534,23 @@ def remaining(lease: Lease, now: float) -> tuple[LeasedAddress, ...]:
         for one in lease.addresses
         if _span(one.valid_time) > passed
     )
+
+
+def _shortened(held: LeasedAddress, told: LeasedAddress, passed: float) -> LeasedAddress:
+    """An address as the server says it is, for no longer than it was granted.
+
+    Its times are of `passed` seconds after the grant. They are rounded and were on the way: what is
+    two seconds less is no less.
+    """
+    valid_time = held.valid_time
+    if _span(told.valid_time) + passed + _ROUNDING < _span(held.valid_time):
+        valid_time = max(1, ceil(told.valid_time + passed))
+    preferred_time = min(held.preferred_time, valid_time)
+    return LeasedAddress(held.ip, told.network, preferred_time, valid_time)
+
+
+_ROUNDING: Final = 2.0
+"""Seconds."""
 
 
 def _span(time: int) -> float:

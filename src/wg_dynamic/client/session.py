@@ -1,8 +1,9 @@
-"""One exchange with the server over one connection: request out, reply in. No waiting in here."""
+"""One connection to the server: requests out, replies and pushes in. No waiting in here."""
 
 import errno
 import os
 import socket
+from collections.abc import Iterator
 
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.protocol import (
@@ -26,11 +27,11 @@ class VersionRefusedError(SessionError):
     """The server does not speak the version that was used."""
 
 
-class Session:
-    """Drive it with `on_ready` whenever the socket is ready for what `wants_write` says."""
+class Conversation:
+    """Drive it with `events` whenever the socket is ready for what `wants_write` says."""
 
     def __init__(self, connection: socket.socket, request: Request) -> None:
-        """`connection` is non-blocking and may still be connecting."""
+        """`connection` is non-blocking and may still be connecting; `request` is the first."""
         self._socket = connection
         self._wire = ClientConnection(request.version)
         self._unsent = self._wire.send(request)
@@ -45,8 +46,12 @@ class Session:
         """Whether to wait for the socket to take bytes, instead of to give some."""
         return not self._connected or bool(self._unsent)
 
-    def on_ready(self) -> Reply | None:
-        """Go on; the reply when it is there.
+    def send(self, request: Request) -> None:
+        """Send another request when the socket takes it."""
+        self._unsent += self._wire.send(request)
+
+    def events(self) -> Iterator[Reply | Update]:
+        """Go on; what has come.
 
         Raises:
             VersionRefusedError: try version 1 on a new connection.
@@ -59,26 +64,26 @@ class Session:
                     raise OSError(code, os.strerror(code))
                 self._connected = True
             if self._unsent:
-                self._send()
-                return None
+                self._flush()
+                return
             data = self._socket.recv(_READ_SIZE)
         except BlockingIOError:
-            return None
+            return
         except OSError as error:
             raise SessionError(_explain(error)) from error
         if data:
             self._wire.receive_data(data)
         else:
             self._wire.receive_eof()
-        return self._next()
+        yield from self._received()
 
-    def _send(self) -> None:
+    def _flush(self) -> None:
         try:
             self._unsent = self._unsent[self._socket.send(self._unsent) :]
         except (BrokenPipeError, ConnectionResetError):
             self._unsent = b""  # it closed at once: what it said before is still to be read
 
-    def _next(self) -> Reply | None:
+    def _received(self) -> Iterator[Reply | Update]:
         while (event := self._wire.next_event()) is not None:
             if isinstance(event, VersionRefused):
                 msg = f"the server does not speak version {event.version}"
@@ -89,13 +94,22 @@ class Session:
             if isinstance(event, ConnectionClosed):
                 msg = "the server closed the connection without an answer"
                 raise SessionError(msg)
-            if not isinstance(event, Update):
-                return event
-        return None
+            yield event
 
     def close(self) -> None:
         """Close the socket. Calling it twice is fine."""
         self._socket.close()
+
+
+class Session(Conversation):
+    """One exchange."""
+
+    def on_ready(self) -> Reply | None:
+        """Go on; the reply when it is there. Raises as `events`."""
+        for event in self.events():
+            if not isinstance(event, Update):
+                return event
+        return None
 
 
 def _explain(error: OSError) -> str:

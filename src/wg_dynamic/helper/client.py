@@ -1,20 +1,18 @@
 """The client's root side: what it sets up before the network process starts, and its requests."""
 
-import errno
 import os
 import select
 import socket
 from collections.abc import Callable, Mapping
 
 from wg_dynamic.address import (
-    SERVER_ADDRESS,
     Prefix,
-    format_address,
     is_link_local,
 )
 from wg_dynamic.errors import WgDynamicError
 from wg_dynamic.helper.applied import AppliedLease
 from wg_dynamic.helper.control_socket import ask_status
+from wg_dynamic.helper.dialler import Dialler
 from wg_dynamic.helper.further import further_of
 from wg_dynamic.helper.lease_keeper import LeaseKeeper
 from wg_dynamic.helper.name_service import undo_name_service
@@ -63,8 +61,6 @@ from wg_dynamic.wireguard.control import WireGuardControl
 
 _LOG = logger(__name__)
 
-PORT = 970
-"""docs/protocol.md section 2: the server's, and the client's own."""
 LOCK_TRIES = 40
 LOCK_PAUSE = 0.05
 """Seconds between tries to lock what a client has that is ending: its interface was made anew."""
@@ -144,6 +140,7 @@ class ClientHelper:
         self._link = opened.link
         self._link_local = opened.link_local
         self._wireguard = opened.wireguard
+        self._dialler = Dialler(opened.link_local.packed)
         self._ledger = Ledger(opened.runtime.ledger)
         self._lease = AppliedLease(
             opened.link,
@@ -215,7 +212,7 @@ class ClientHelper:
     def answer(self, message: object, channel: Channel) -> None:
         """See Role."""
         if isinstance(message, Connect):
-            self._connect(channel)
+            self._connect(channel, pushes=message.pushes)
         elif isinstance(message, ApplyLease):
             channel.send(self._keeper.apply(message))
             if self._keeper.trouble:
@@ -229,34 +226,16 @@ class ClientHelper:
             self._progress = message
             self._wants_hint = True
 
-    def _connect(self, channel: Channel) -> None:
-        """Bind and begin to connect; the network process has no way to do either."""
+    def _connect(self, channel: Channel, *, pushes: bool) -> None:
         if self._trouble:
             self._restore()
-        scope = self._link.ifindex
-        connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            connection = self._dialler.connect(self._link, pushes=pushes)
+        except OSError as error:
+            channel.send(Failed(self._dialler.explain(self._link, error)))
+            return
         with connection:
-            connection.setblocking(False)
-            try:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                connection.bind((format_address(self._link_local.packed), PORT, 0, scope))
-                connection.connect((format_address(SERVER_ADDRESS), PORT, 0, scope))
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                channel.send(Failed(self._explain(error)))
-                return
             channel.send(Connecting(), connection)
-
-    def _explain(self, error: OSError) -> str:
-        name, own = self._link.name, format_address(self._link_local.packed)
-        if error.errno == errno.EADDRINUSE:
-            return f"[{own}%{name}]:{PORT} is in use: another client, or our last connection"
-        if error.errno == errno.EADDRNOTAVAIL:
-            return f"[{own}%{name}]:{PORT} is not free yet, or {own} is not on {name} any more"
-        if error.errno == errno.ENETUNREACH:
-            return f"there is no route to fe80::%{name}"
-        return f"connecting to [fe80::%{name}]:{PORT}: {error.strerror}"
 
     # --- events ---------------------------------------------------------------------------------
 

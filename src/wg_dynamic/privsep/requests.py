@@ -339,6 +339,9 @@ class Changed:
 class Connect:
     """Make a connection to [fe80::%interface]:970. Answer: Connecting with a socket, or Failed."""
 
+    pushes: bool = False
+    """It is to stay: from another port than 970, which is for those that come and go."""
+
 
 @dataclass(frozen=True, slots=True)
 class AddressSetting:

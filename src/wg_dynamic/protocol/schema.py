@@ -126,8 +126,6 @@ class MessageSpec:
     sender: Sender
     attributes: tuple[Attribute, ...]
     sections: tuple[Section, ...] = ()
-    served: bool = True
-    """Whether the daemons of this package serve it already."""
     reply: bool = False
     """Whether it answers a request (else it is a request or a push)."""
     by_name: Mapping[str, Attribute] = dataclass_field(init=False, compare=False, repr=False)
@@ -249,14 +247,12 @@ SCHEMA: Final[tuple[MessageSpec, ...]] = (
         2,
         _CLIENT,
         (*_ASK, _number("since", "serial of the last push carried out"), INTERVAL),
-        served=False,
     ),
     MessageSpec(
         "subscribe",
         2,
         _SERVER,
         (*_ANSWER, _number("serial", "number of the state as it is now"), INTERVAL),
-        served=False,
         reply=True,
     ),
     MessageSpec(
@@ -271,16 +267,14 @@ SCHEMA: Final[tuple[MessageSpec, ...]] = (
             MTU,
         ),
         _CHANGED,
-        served=False,
     ),
     MessageSpec(
         "ack",
         2,
         _CLIENT,
         (_number("serial", "every push up to this one is carried out", required=True),),
-        served=False,
     ),
-    MessageSpec("ack", 2, _SERVER, _REFUSAL, served=False, reply=True),
+    MessageSpec("ack", 2, _SERVER, _REFUSAL, reply=True),
     MessageSpec("ping", 2, _CLIENT, (ID,)),
     MessageSpec("ping", 2, _SERVER, _REFUSAL, reply=True),
     MessageSpec("pong", 2, _SERVER, (ID,), reply=True),
@@ -290,7 +284,7 @@ SCHEMA: Final[tuple[MessageSpec, ...]] = (
 REFUSAL: Final = MessageSpec("", 2, _SERVER, _REFUSAL, reply=True)
 """The form of an error reply to any command (docs/protocol.md 6.11)."""
 
-UNKNOWN: Final = MessageSpec("", 2, _CLIENT, (ID,), served=False)
+UNKNOWN: Final = MessageSpec("", 2, _CLIENT, (ID,))
 """What is read of a command that is not in this table (docs/protocol.md 6.11)."""
 
 FROM_CLIENT: Final[Mapping[str, MessageSpec]] = MappingProxyType(

@@ -86,6 +86,8 @@ class AdminServer:
         self.of_user: Counter[int] = Counter()
         self.served: Callable[[], int] = lambda: 0
         """How many connections of clients there are."""
+        self.told: Callable[[], int] = lambda: 0
+        """How many of them are told of changes."""
         self._orders: Counter[int] = Counter()
         self._orders_since = clock.now()
         self._warnings = RateLimit(clock.now)
@@ -261,7 +263,9 @@ class Connection(asyncio.Protocol):
     def _answer(self, request: Request) -> None:
         if request.verb == STATUS:
             status = self._shared.answers.status(
-                connections=self._shared.served(), troubles=self._shared.troubles.last
+                connections=self._shared.served(),
+                subscribers=self._shared.told(),
+                troubles=self._shared.troubles.last,
             )
             self._write(b'{"row": ' + status + b"}\n")
             self._done({})

@@ -33,8 +33,16 @@ class Answers:
         self._database = database
         self._started_at = clock.now()
 
-    def status(self, *, connections: int, troubles: Iterable[tuple[float, str]]) -> bytes:
-        """How the server stands; `troubles`: (Unix time, text) of the last warnings."""
+    def status(
+        self, *, connections: int, subscribers: int, troubles: Iterable[tuple[float, str]]
+    ) -> bytes:
+        """How the server stands.
+
+        Args:
+            connections: of clients.
+            subscribers: those of them that are told of changes.
+            troubles: (Unix time, text) of the last warnings.
+        """
         table = self._engine.table
         value = {
             "role": "server",
@@ -45,6 +53,7 @@ class Answers:
             "leases": {HELD: len(table), "remembered_or_quarantined": table.remembered},
             "peers": self._peers.count,
             "connections": connections,
+            "subscribers": subscribers,
             "events": dict(self._engine.events.counts),
             "requests": [
                 {"command": command, "outcome": ErrorCode(code).name.lower(), "count": count}

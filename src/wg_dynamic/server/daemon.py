@@ -106,8 +106,10 @@ async def serve(
         try:
             with _administration(start, engine, peers, clock) as administration:
                 administration.served = lambda: len(shared.connections)
+                administration.told = lambda: len(shared.subscribers)
                 serve_admin = partial(administration.run, admin)
-                await _until_stopped(helper, engine.run, reader.run, reloader.run, serve_admin)
+                works = (engine.run, reader.run, reloader.run, shared.subscribers.run, serve_admin)
+                await _until_stopped(helper, *works)
         finally:
             server.close()
             for connection in list(shared.connections):

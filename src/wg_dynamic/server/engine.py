@@ -9,28 +9,17 @@ decisions ever see different tables.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from ipaddress import IPv4Address, IPv6Address
-from math import ceil, isinf
+from functools import partial
+from math import isinf
 
-from wg_dynamic.address import Prefix, format_address, host_prefix, to_network
+from wg_dynamic.address import Prefix, format_address, host_prefix
 from wg_dynamic.leases.lease import Lease
 from wg_dynamic.leases.table import LeaseTable
 from wg_dynamic.leases.terms import INFINITE
 from wg_dynamic.privsep.requests import Change, PeerInfo
-from wg_dynamic.protocol import (
-    FOREVER,
-    DeclineIP,
-    DeclineIPReply,
-    ErrorCode,
-    LeasedAddress,
-    ReleaseIP,
-    ReleaseIPReply,
-    RequestIP,
-    RequestIPReply,
-)
+from wg_dynamic.protocol import FOREVER, DeclineIP, ErrorCode, RequestIP, Update
 from wg_dynamic.record import dataclass
 from wg_dynamic.server.churn import Churn
 from wg_dynamic.server.events import RELEASED, REVOKED, Events
@@ -44,13 +33,12 @@ from wg_dynamic.server.policy import (
     Outcome,
     Rules,
     decide,
-    retry_after,
     to_decline,
     to_release,
 )
 from wg_dynamic.server.proxy import HelperProxy
-from wg_dynamic.server.pushed import NOTHING, Pushed
 from wg_dynamic.server.reconcile import Reconciler
+from wg_dynamic.server.replies import Answer, LeaseRequest, Replies, bare_reply
 from wg_dynamic.server.timings import Timings
 from wg_dynamic.store.base import LeaseStore, Moment, StoreError, StoreLostError
 from wg_dynamic.system.clock import Clock
@@ -71,9 +59,6 @@ DISK_SLOW = 5.0
 """Seconds that a commit may take before the log says so."""
 STORE_RETRY = 5
 """Seconds that a client is asked to wait when the store is away."""
-
-LeaseRequest = RequestIP | ReleaseIP | DeclineIP
-Answer = RequestIPReply | ReleaseIPReply | DeclineIPReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +99,7 @@ class Engine:
         clock: Clock,
     ) -> None:
         self._rules = rules
-        self._pushed = Pushed(rules.terms)
+        self._replies = Replies(rules, clock)
         self._churn = Churn(rules.terms.max_new_addresses)
         self.events = Events(clock, self._network)
         """Who wants to know of leases listens here."""
@@ -133,6 +118,9 @@ class Engine:
         self._store_lost = False
         """The database was removed under us: it is written anew, from the table."""
         self._reconciler = Reconciler(table, helper, peers, clock)
+        self.noticed: Callable[[Collection[bytes] | None], None] = lambda _keys: None
+        """Called with the keys of peers whose leases began or ended, and with None when the rules
+        are others."""
         self.timings = Timings()
         """For who asks how the server stands."""
 
@@ -145,6 +133,12 @@ class Engine:
     def table(self) -> LeaseTable:
         """All leases: to be read, between two turns of the event loop."""
         return self._table
+
+    def standing(self, public_key: bytes, serial: int) -> Update:
+        """All that holds for a peer, as a push."""
+        now = self._clock.now()
+        leases = [one for one in self._table.of_peer(public_key) if not one.is_over(now)]
+        return self._replies.standing(public_key, leases, serial)
 
     @property
     def store_works(self) -> bool:
@@ -273,6 +267,7 @@ class Engine:
         new = {lease.address for lease in fresh}
         told = [lease for lease in changes if lease.ended or lease.address not in refused]
         self._tell(told, now, new, released, by_order)
+        self.noticed({lease.public_key for lease in told if lease.ended or lease.address in new})
         for order in orders:
             done = ordered[id(order)]
             order.done(OrderOutcome((*done.ending, *done.lifted), stored=True))
@@ -297,7 +292,7 @@ class Engine:
     async def _change_rules(self, new: NewRules) -> None:
         """Work by other rules from now on, with the same leases."""
         self._rules = new.rules
-        self._pushed = Pushed(new.rules.terms)
+        self._replies = Replies(new.rules, self._clock)
         self._churn.limit = new.rules.terms.max_new_addresses
         new.rules.change_table(self._table)
         self._peers.change_pools(new.rules.pools)
@@ -311,6 +306,7 @@ class Engine:
         if bounded:
             await self._commit(bounded)  # if that fails, the next start does it again
         await self._compare(new.infos)
+        self.noticed(None)
         new.done()
 
     def _fail(self, jobs: Iterable[Job], orders: Iterable[Order]) -> None:
@@ -523,65 +519,14 @@ class Engine:
     def _answer(
         self, job: Job, request: RequestIP, outcome: Outcome, refused: Collection[bytes]
     ) -> None:
-        leases: Sequence[Lease] = outcome.leases
-        if refused:
-            leases = [lease for lease in leases if lease.address not in refused]
-        code = outcome.code
-        if len(leases) < len(outcome.leases) and code is ErrorCode.SUCCESS:
-            code = ErrorCode.UNAVAILABLE
-        told = NOTHING  # version 1 has no words for it
-        if request.version != 1:
-            told = self._pushed.told(job.public_key, [lease.address for lease in leases])
-        reply = RequestIPReply(
-            version=request.version,
-            id=request.id,
-            errno=code,
-            errmsg=_text(code),
-            retry_after=self._retry_after(outcome, code),
-            addresses=tuple(map(self._leased_address, leases)),
-            routes=told.routes,
-            dns=told.dns,
-            lease_start=int(self._clock.wall()) if request.version == 1 else None,
-            mtu=told.mtu,
+        reply = self._replies.reply(
+            job.public_key, request, outcome, refused, churn_ends_at=self._churn.ends_at
         )
         self._done(job, reply)
 
     def _done(self, job: Job, reply: Answer) -> None:
         self.events.answered(job.public_key, job.request.command, reply.errno)
         job.done(reply)
-
-    def _retry_after(self, outcome: Outcome, code: ErrorCode) -> int | None:
-        now = self._clock.now()
-        if code is ErrorCode.RATE_LIMITED:
-            return max(1, ceil(self._churn.ends_at - now))
-        return retry_after(outcome, now)
-
-    def _leased_address(self, lease: Lease) -> LeasedAddress:
-        network = self._rules.network(lease.address)
-        # Counted by the client from when it asked, which was before we decided.
-        span = FOREVER if isinf(lease.lease_time) else int(lease.lease_time)
-        ip = IPv4Address(lease.address) if lease.is_ipv4 else IPv6Address(lease.address)
-        return LeasedAddress(ip, _ip_network(network), span, span)
-
-
-_ip_network = lru_cache(1024)(to_network)
-"""Pools have a network each, which stands in every reply."""
-
-
-def bare_reply(request: LeaseRequest, code: ErrorCode, retry_after: int | None = None) -> Answer:
-    """A reply that carries no lease: a refusal, or what a release or decline came to."""
-    text = _text(code)
-    if isinstance(request, ReleaseIP):
-        return ReleaseIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)
-    if isinstance(request, DeclineIP):
-        return DeclineIPReply(id=request.id, errno=code, errmsg=text, retry_after=retry_after)
-    return RequestIPReply(
-        version=request.version,
-        id=request.id,
-        errno=code,
-        errmsg=text,
-        retry_after=retry_after,
-    )
 
 
 def _lease_time(valid_time: int | None) -> float | None:
@@ -591,7 +536,3 @@ def _lease_time(valid_time: int | None) -> float | None:
 def _change(lease: Lease, *, add: bool) -> Change:
     prefix: Prefix = host_prefix(lease.address)
     return Change(lease.public_key, prefix, add)
-
-
-def _text(code: ErrorCode) -> str:
-    return "" if code is ErrorCode.SUCCESS else code.text

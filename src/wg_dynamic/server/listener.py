@@ -13,11 +13,9 @@ from typing import Any
 
 from wg_dynamic.address import format_address
 from wg_dynamic.protocol import (
-    Ack,
     ConnectionClosed,
     ConnectionFailed,
     ErrorCode,
-    ErrorReply,
     LocalProtocolError,
     Ping,
     Pong,
@@ -25,13 +23,18 @@ from wg_dynamic.protocol import (
     RequestRefused,
     ServerConnection,
     ServerEvent,
+    Subscribe,
+    SubscribeReply,
+    Update,
     encode_refusal,
 )
 from wg_dynamic.server.deadlines import Deadlines
 from wg_dynamic.server.door import Arrival, Door
-from wg_dynamic.server.engine import Answer, Engine, Job, LeaseRequest, bare_reply
+from wg_dynamic.server.engine import Engine, Job
 from wg_dynamic.server.identity import PeerTable
+from wg_dynamic.server.replies import Answer, LeaseRequest, bare_reply
 from wg_dynamic.server.stream import Entrance, Stream
+from wg_dynamic.server.subscribers import INTERVAL, RETRY_TIME, Subscribers
 from wg_dynamic.system.clock import Clock
 from wg_dynamic.system.log import RateLimit, logger, printable
 from wg_dynamic.wireguard.key import peer_label
@@ -94,6 +97,7 @@ class Listener:
         """
         self.engine = engine
         self.peers = peers
+        self.subscribers = Subscribers(engine, peers, clock, most=room // 2)
         self.ifindex = ifindex
         self.clock = clock
         self.refresh = refresh
@@ -233,6 +237,7 @@ class Connection(asyncio.Protocol):
         self._full = False
         if not (self._busy or self._transport.is_closing()):
             self._rest()
+        self._shared.subscribers.again(self)
         self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -240,11 +245,34 @@ class Connection(asyncio.Protocol):
         del exc
         self._set_deadline(None)
         self._shared.connections.discard(self)
+        self._shared.subscribers.remove(self)
         self._count_as(None)
 
     def end(self) -> None:
         """Close now: the server stops."""
         self._transport.abort()
+
+    # --- a subscriber's -------------------------------------------------------------------------
+
+    @property
+    def owner(self) -> bytes:
+        """See Subscriber."""
+        return self._public_key or UNKNOWN
+
+    @property
+    def source(self) -> bytes:
+        """See Subscriber."""
+        return self._source
+
+    @property
+    def is_full(self) -> bool:
+        """See Subscriber."""
+        return self._full
+
+    def push(self, update: Update) -> None:
+        """See Subscriber."""
+        if not self._transport.is_closing():
+            self._send(update)
 
     # --- ours -----------------------------------------------------------------------------------
 
@@ -330,18 +358,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _serve(self, request: Any) -> None:
-        if isinstance(request, LeaseRequest):
+        if isinstance(request, LeaseRequest | Subscribe):
             self._busy = True
             self._set_deadline(None)
             self._identify(request)
         elif isinstance(request, Ping):
             self._reply(Pong(id=request.id))
-        elif not isinstance(request, Ack):
-            code = ErrorCode.UNKNOWN_COMMAND
-            text = f"{request.command} is not served by this server yet"
-            self._reply(ErrorReply(request.command, request.id, code, text))
+        else:  # an Ack: what is told is always the whole
+            self._rest()
 
-    def _identify(self, request: LeaseRequest) -> None:
+    def _identify(self, request: LeaseRequest | Subscribe) -> None:
         if self._public_key is None and self._shared.peers.owner(self._source) is None:
             self._shared.refresh()
             loop = asyncio.get_running_loop()
@@ -349,11 +375,11 @@ class Connection(asyncio.Protocol):
         else:
             self._submit(request)
 
-    def _submit_and_go_on(self, request: LeaseRequest) -> None:
+    def _submit_and_go_on(self, request: LeaseRequest | Subscribe) -> None:
         self._submit(request)
         self._work()
 
-    def _submit(self, request: LeaseRequest) -> None:
+    def _submit(self, request: LeaseRequest | Subscribe) -> None:
         key = self._public_key or self._shared.peers.owner(self._source)
         if self._transport.is_closing():
             return
@@ -379,8 +405,23 @@ class Connection(asyncio.Protocol):
             self._shared.warn("rate", "%s: too many requests", peer_label(key))
             self._busy = False
             self._reply(bare_reply(request, ErrorCode.RATE_LIMITED, wait))
+        elif isinstance(request, Subscribe):
+            self._busy = False
+            self._subscribe(request)
         else:
             self._shared.engine.submit(Job(key, self._source, request, self._answered))
+
+    def _subscribe(self, request: Subscribe) -> None:
+        subscribers = self._shared.subscribers
+        if self._shared.peers.owner(self._source) != self._public_key:
+            self._reply(bare_reply(request, ErrorCode.NOT_PERMITTED))
+        elif not subscribers.has_room(self):
+            self._shared.warn("subscribers", "too many subscribers: one was turned away")
+            self._reply(bare_reply(request, ErrorCode.BUSY, RETRY_TIME))
+        else:
+            first = subscribers.add(self)
+            self._reply(SubscribeReply(id=request.id, serial=first.serial, interval=INTERVAL))
+            self.push(first)
 
     def _answered(self, answer: Answer) -> None:
         self._busy = False
@@ -390,6 +431,11 @@ class Connection(asyncio.Protocol):
         self._work()
 
     def _reply(self, message: Any) -> None:
+        self._send(message)
+        if not self._transport.is_closing():
+            self._rest()
+
+    def _send(self, message: Any) -> None:
         try:
             data = self._wire.send(message)
         except LocalProtocolError:  # ours, and no reason to stop serving the others
@@ -397,12 +443,12 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.write(data)
-        self._rest()
 
     def _rest(self) -> None:
         """The deadline of a connection on which nothing is worked on."""
         begun = self._full or self._wire.bytes_waiting
-        self._set_deadline(MESSAGE_TIME if begun else IDLE_TIME)
+        idle = 2 * INTERVAL if self._wire.subscribed else IDLE_TIME
+        self._set_deadline(MESSAGE_TIME if begun else idle)
 
     def _broken(self, error: RemoteProtocolError) -> None:
         who = peer_label(self._public_key) if self._public_key else "an unknown peer"

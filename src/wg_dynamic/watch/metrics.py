@@ -36,6 +36,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[Family]:
     yield "leases", "gauge", "Leases by their state.", states
     yield _gauge("peers", "Peers of the interface.", status["peers"])
     yield _gauge("connections", "Connections of clients.", status["connections"])
+    yield _gauge("subscribers", "Clients that are told of changes.", status.get("subscribers", 0))
     yield _gauge("uptime_seconds", "Since the network process began.", status["up_for"])
     works = status["store"]["works"]
     yield _gauge("store_works", "Whether the last commit of the database went well.", works)

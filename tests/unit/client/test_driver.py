@@ -15,6 +15,7 @@ from tests.fakes.clock import FakeClock
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.client.driver import VERSION_2_AGAIN, Driver
 from wg_dynamic.client.machine import LeaseClient, State
+from wg_dynamic.client.subscription import Subscription
 from wg_dynamic.privsep.channel import Channel
 from wg_dynamic.privsep.codec import ChannelError
 from wg_dynamic.privsep.requests import (
@@ -61,10 +62,21 @@ def granted_1(ip: str = "192.0.2.7", errno: str = "errno=0\n") -> bytes:
     return f"ip={ip}/32\nleasestart=1795367839\nleasetime=3600\n{errno}\n".encode()
 
 
+class NoSubscription(Subscription):
+    """For tests of exchanges alone."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
+
+    def want(self, now: float) -> None:
+        pass
+
+
 class Client:
     """A driver in a thread of its own; the test is its helper and its server."""
 
     def __init__(self) -> None:
+        self.subscription: Subscription = NoSubscription()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.helper = Channel(ours, CLIENT_REPLIES, CLIENT_REQUESTS)
         self.channel = Channel(theirs, CLIENT_REQUESTS, CLIENT_REPLIES)
@@ -78,7 +90,7 @@ class Client:
 
     def start(self, *wishes: str) -> "Client":
         start = ClientStart("wg0", b"", tuple(parse_address(wish) for wish in wishes))
-        driver = Driver(start, self.channel, self.machine, self.clock)
+        driver = Driver(start, self.channel, self.machine, self.clock, self.subscription)
 
         def run() -> None:
             try:
@@ -742,3 +754,96 @@ def test_a_start_message_that_comes_again_is_passed_over(client: Client) -> None
     client.start()
     client.helper.send(ClientStart("wg0", b"", ()))
     client.exchange(ANY_2, granted())
+
+
+# --- being told of changes ----------------------------------------------------------------------
+
+SUBSCRIBE = b"subscribe=2\ninterval=120\n\n"
+TAKEN = b"subscribe=2\nerrno=0\nserial=7\ninterval=120\n\n"
+
+
+def pushed(serial: int, *ips: str, routes: tuple[str, ...] = ()) -> bytes:
+    text = f"update=2\nserial={serial}\nreset=true\n"
+    for ip in ips:
+        text += f"section=address\nip={ip}\nnetwork={ip}/32\npreferred_time=3600\nvalid_time=3600\n"
+    text += "".join(f"section=route\nnetwork={route}\n" for route in routes)
+    return text.encode() + b"\n"
+
+
+@pytest.fixture
+def told(client: Client) -> socket.socket:
+    """The server's end of the connection of a client with a lease that is told of changes."""
+    client.subscription = Subscription(lambda: 0.0)
+    client.start()
+    client.bind()
+    assert client.expect(Connect) == Connect(pushes=True)
+    server = client.give_connection()
+    assert read_message(server) == SUBSCRIBE
+    server.sendall(TAKEN + pushed(7, "192.0.2.7"))
+    assert read_message(server) == b"ack=2\nserial=7\n\n"
+    return server
+
+
+def test_a_route_that_is_pushed_is_set_at_once(client: Client, told: socket.socket) -> None:
+    client.clock.pass_time(1.0)
+    told.sendall(pushed(8, "192.0.2.7", routes=("10.9.0.0/16",)))
+    message = client.expect(ApplyLease)
+    assert message.routes == (RouteSetting(parse_prefix("10.9.0.0/16")),)
+    assert [one.valid_time for one in message.addresses] == [3599]
+    assert read_message(told) == b"ack=2\nserial=8\n\n"
+    assert client.machine.state is State.BOUND
+
+
+def test_an_address_that_is_taken_back_goes_at_once_and_another_is_asked_for(
+    client: Client, told: socket.socket
+) -> None:
+    client.clock.pass_time(1.0)
+    told.sendall(pushed(8))
+    assert client.leased() == []
+    assert client.expect(Report) == Report("the server took back 192.0.2.7")
+    client.exchange(HELD_2, granted("192.0.2.8"))
+    assert client.leased() == ["192.0.2.8/32"]
+
+
+def test_exchanges_go_on_beside_it(client: Client, told: socket.socket) -> None:
+    client.later(1900.0)
+    client.exchange(HELD_2, granted())
+    assert client.leased() == ["192.0.2.7/32"]
+    assert read_message(told) == b"ping=2\n\n"
+
+
+def test_a_subscription_that_ends_costs_no_lease(client: Client, told: socket.socket) -> None:
+    told.close()
+    for _ in range(20):  # whichever it sees first, the end or the time that passes
+        client.later(5.0)
+        if client.receive(0.05):
+            break
+    assert client.expect(Connect) == Connect(pushes=True)
+    again = client.give_connection()
+    assert read_message(again) == SUBSCRIBE
+    again.sendall(TAKEN)
+    client.later(1890.0)
+    client.exchange(HELD_2, granted())
+    assert client.leased() == ["192.0.2.7/32"]
+
+
+def test_when_the_link_goes_down_the_subscription_ends_and_comes_back_with_the_lease(
+    client: Client, told: socket.socket
+) -> None:
+    client.helper.send(LinkState(up=False))
+    assert told.recv(1) == b""
+    client.helper.send(LinkState(up=True))
+    assert client.leased() == ["192.0.2.7/32"]
+    client.exchange(HELD_2, granted())
+    assert client.leased() == ["192.0.2.7/32"]
+    assert client.expect(Connect) == Connect(pushes=True)
+
+
+def test_version_1_knows_no_subscription(client: Client) -> None:
+    client.subscription = Subscription(lambda: 0.0)
+    client.start()
+    client.exchange(ANY_2, REFUSED_VERSION)
+    client.exchange(ANY_1, granted_1())
+    assert client.leased() == ["192.0.2.7/32"]
+    client.later(5.0)
+    assert not client.receive(0.1)

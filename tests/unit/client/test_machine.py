@@ -1,6 +1,7 @@
 """The client's states: docs/protocol.md 10.2."""
 
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from math import inf
 
 import pytest
@@ -34,14 +35,17 @@ from wg_dynamic.client.machine import (
     LeaseClient,
     LinkDown,
     NetworkChanged,
+    Pushed,
     Release,
+    ServerTold,
     Started,
     State,
     StopAsked,
     Tell,
     remaining,
 )
-from wg_dynamic.protocol.messages import LeasedAddress, host_network
+from wg_dynamic.protocol.messages import LeasedAddress, Route, host_network
+from wg_dynamic.protocol.schema import FOREVER
 
 FAILED = ExchangeFailed("nobody there")
 
@@ -552,6 +556,112 @@ def test_there_is_nothing_to_release_without_a_lease() -> None:
 def test_a_lease_that_is_over_is_not_released() -> None:
     machine = a_renewing_machine()
     assert machine.handle(StopAsked(release=True), 3700.0) == [Abandon(), Finish()]
+
+
+# --- told by the server -------------------------------------------------------------------------
+
+HELD4, HELD6 = an_address(), an_address("2001:db8::7")
+ROUTES = Pushed((Route(ip_network("10.9.0.0/16")),))
+
+
+def test_being_told_what_is_so_already_changes_nothing() -> None:
+    machine = a_bound_machine(HELD4, HELD6)
+    told = ServerTold((replace(HELD6, valid_time=3500), replace(HELD4, valid_time=3500)))
+    assert machine.handle(told, 200.0) == []
+    assert (machine.state, machine.deadline) == (State.BOUND, 1900.0)
+
+
+def test_a_route_is_taken_over_and_the_lease_ends_when_it_did() -> None:
+    machine = a_bound_machine(HELD4)
+    told = ServerTold((replace(HELD4, valid_time=3500),), ROUTES)
+    assert machine.handle(told, 200.0) == [Apply(Lease((HELD4,), 100.0, ROUTES))]
+    assert (machine.state, machine.deadline) == (State.BOUND, 1900.0)
+    assert machine.handle(ServerTold((HELD4,)), 300.0) == [Apply(Lease((HELD4,), 100.0))]
+
+
+def test_an_address_taken_back_goes_and_it_asks_at_once_for_another() -> None:
+    machine = a_bound_machine(HELD4, HELD6)
+    rest = Lease((HELD6,), 100.0)
+    assert machine.handle(ServerTold((HELD6,)), 200.0) == [
+        Apply(rest),
+        Tell("the server took back 192.0.2.7"),
+        Ask(rest),
+    ]
+    assert machine.state is State.RENEWING
+
+
+def test_without_any_address_it_begins_anew() -> None:
+    machine = a_bound_machine(HELD4, HELD6)
+    actions = machine.handle(ServerTold(()), 200.0)
+    assert (actions[0], actions[-1]) == (Drop(), Ask(None))
+    assert machine.state is State.REQUESTING
+
+
+def test_what_a_push_takes_away_while_it_renews_is_not_held_by_it() -> None:
+    machine = a_bound_machine(HELD4, HELD6)
+    machine.handle(DeadlinePassed(), 1900.0)
+    assert machine.handle(ServerTold((HELD6,)), 1901.0)[-1] == Ask(Lease((HELD6,), 100.0))
+    assert machine.handle(ServerTold(()), 1902.0)[0] == Drop()
+    assert machine.state is State.REQUESTING
+    assert machine.handle(Granted((HELD4,), 1903.0), 1903.0) == [Apply(Lease((HELD4,), 1903.0))]
+
+
+def test_an_address_that_it_does_not_know_is_asked_for() -> None:
+    machine = a_bound_machine(HELD4)
+    assert machine.handle(ServerTold((HELD4, HELD6)), 200.0) == [Ask(Lease((HELD4,), 100.0))]
+    assert machine.state is State.RENEWING
+    assert machine.handle(ServerTold((HELD4, HELD6)), 201.0) == []
+
+
+def test_a_hub_that_gives_and_takes_all_the_time_is_not_followed_all_the_time() -> None:
+    machine = a_bound_machine(HELD4)
+    asked = 0
+    for second in range(200, 300):
+        for _ in range(3):
+            actions = machine.handle(ServerTold(()), second) if machine.lease else []
+            asked += any(isinstance(action, Ask) for action in actions)
+            if machine.deadline is not None and second >= machine.deadline:
+                actions = machine.handle(DeadlinePassed(), second)
+                asked += any(isinstance(action, Ask) for action in actions)
+            if machine.state is State.REQUESTING:
+                machine.handle(Granted((HELD4,), second), second)
+    assert asked <= 100 / HINT_PAUSE + 1
+
+
+def test_unknown_addresses_all_the_time_are_not_asked_for_all_the_time() -> None:
+    machine = a_bound_machine(HELD4)
+    asked = 0
+    for second in range(200, 300):
+        actions = machine.handle(ServerTold((HELD4, HELD6)), second)
+        if machine.state is State.BOUND and machine.deadline == second:
+            actions += machine.handle(DeadlinePassed(), second)
+        if any(isinstance(action, Ask) for action in actions):
+            asked += 1
+            machine.handle(Granted((HELD4,), second), second)
+    assert 9 <= asked <= 100 / HINT_PAUSE + 1
+
+
+def test_a_push_may_make_a_lease_shorter_and_never_longer() -> None:
+    machine = a_bound_machine(HELD4)
+    machine.handle(ServerTold((replace(HELD4, valid_time=9999, preferred_time=9999),)), 200.0)
+    assert machine.lease == Lease((HELD4,), 100.0)
+    (action,) = machine.handle(ServerTold((replace(HELD4, valid_time=60),)), 200.0)
+    short = replace(HELD4, preferred_time=160, valid_time=160)
+    assert action == Apply(Lease((short,), 100.0))
+    assert machine.deadline == 260.0
+
+
+def test_another_network_around_an_address_is_taken_over() -> None:
+    machine = a_bound_machine(HELD4)
+    wide = replace(HELD4, network=ip_network("192.0.2.0/24"))
+    assert machine.handle(ServerTold((wide,)), 200.0) == [Apply(Lease((wide,), 100.0))]
+
+
+def test_a_lease_for_ever_can_be_made_to_end() -> None:
+    machine = a_bound_machine(replace(HELD4, preferred_time=FOREVER, valid_time=FOREVER))
+    machine.handle(ServerTold((replace(HELD4, valid_time=60),)), 200.0)
+    assert machine.lease is not None
+    assert machine.lease.ends_at == 260.0
 
 
 def test_what_is_not_in_the_table_is_a_bug() -> None:

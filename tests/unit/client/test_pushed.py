@@ -1,10 +1,13 @@
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
+
+import pytest
 
 from wg_dynamic.address import parse_address, parse_prefix
 from wg_dynamic.client.machine import Lease, Pushed
-from wg_dynamic.client.pushed import apply_message, pushed_by
+from wg_dynamic.client.pushed import MAX_TOLD, apply_message, merged, pushed_by
 from wg_dynamic.privsep.requests import AddressSetting, ApplyLease, RouteSetting
-from wg_dynamic.protocol import Dns, RequestIPReply, Route
+from wg_dynamic.protocol import Dns, RequestIPReply, Route, Update
 from wg_dynamic.protocol.messages import LeasedAddress, host_network
 
 IP = ip_address("10.44.0.7")
@@ -58,3 +61,42 @@ def test_names_that_the_helper_would_not_take_are_left_out() -> None:
     passed_on = message(Pushed(dns=Dns((*servers[:1], *servers), search)))
     assert passed_on.name_servers == tuple(one.packed for one in servers[:8])
     assert passed_on.search == ("example.org", *(f"n{n}" for n in range(15)))
+
+
+ROUTE, OTHER = (Route(ip_network(each)) for each in ("10.9.0.0/16", "10.8.0.0/16"))
+DNS = Dns((ip_address("10.44.0.53"),))
+WHOLE = Update(7, reset=True, addresses=(ADDRESS,), routes=(ROUTE,), dns=(DNS,), mtu=1380)
+
+
+def test_a_push_of_the_whole_is_all_that_holds() -> None:
+    assert merged(WHOLE, Update(8, reset=True, routes=(OTHER,))) == Update(
+        8, reset=True, routes=(OTHER,)
+    )
+    assert merged(Update(), WHOLE) == WHOLE
+
+
+def test_a_push_of_a_part_leaves_the_rest_as_it_is() -> None:
+    assert merged(WHOLE, Update(8)) == replace(WHOLE, serial=8)
+    added = merged(WHOLE, Update(8, routes=(OTHER, Route(ROUTE.network, 5)), mtu=1280))
+    assert added.routes == (Route(ROUTE.network, 5), OTHER)
+    assert (added.mtu, added.addresses, added.dns) == (1280, (ADDRESS,), (DNS,))
+
+
+def test_what_is_removed_is_gone_whatever_else_is_said_of_it() -> None:
+    gone = merged(
+        WHOLE,
+        Update(
+            8,
+            addresses=(LeasedAddress.removed(IP),),
+            routes=(Route(ROUTE.network, 9, remove=True), Route(OTHER.network, remove=True)),
+            dns=(Dns(remove=True),),
+        ),
+    )
+    assert gone == Update(8, reset=True, mtu=1380)
+
+
+def test_what_parts_add_up_to_has_an_end() -> None:
+    many = tuple(Route(ip_network((0x0A000000 + (n << 8), 24))) for n in range(MAX_TOLD))
+    with pytest.raises(ValueError, match="more than 4096 addresses and routes"):
+        merged(WHOLE, Update(8, routes=many))
+    assert len(merged(Update(), Update(8, routes=many)).routes) == MAX_TOLD

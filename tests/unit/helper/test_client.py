@@ -341,6 +341,9 @@ class FakeSocket:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
+    def close(self) -> None:
+        self.closed = True
+
     def setblocking(self, _: bool) -> None:
         pass
 

@@ -160,12 +160,14 @@ def test_an_end_that_reads_late_misses_nothing(
 # --- what a hostile end sends ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"\0\0", b"\x02\0\0\xff\xff", bytes(MAX_MESSAGE_SIZE)])
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\0\0\0", b"\0\2", b"\x02\0\0\xff\xff", bytes(MAX_MESSAGE_SIZE)]
+)
 def test_what_is_no_message_is_refused_and_the_next_one_heard(
     raw: tuple[socket.socket, socket.socket], helper: Channel, data: bytes
 ) -> None:
     raw[1].send(data)
-    raw[1].send(b"\0")
+    raw[1].send(b"\0\0")
     with pytest.raises(ChannelError):
         helper.receive()
     assert helper.receive() == (Connect(), None)
@@ -189,7 +191,7 @@ def test_an_empty_message_is_taken_for_the_end(
         helper.receive()
 
 
-@pytest.mark.parametrize("data", [b"\0", b"\xff", b"", bytes(MAX_MESSAGE_SIZE + 2)])
+@pytest.mark.parametrize("data", [b"\0\0", b"\xff", b"", bytes(MAX_MESSAGE_SIZE + 2)])
 @pytest.mark.parametrize("count", [1, 2, 3, 100])
 def test_descriptors_that_should_not_be_are_closed(
     raw: tuple[socket.socket, socket.socket], helper: Channel, data: bytes, count: int
@@ -199,9 +201,9 @@ def test_descriptors_that_should_not_be_are_closed(
     try:
         received = helper.receive()
     except (ChannelError, EOFError):
-        assert (data, count) != (b"\0", 1)
+        assert (data, count) != (b"\0\0", 1)
     else:
-        assert (data, count) == (b"\0", 1)
+        assert (data, count) == (b"\0\0", 1)
         assert received is not None
         assert received[1] is not None
         received[1].close()
@@ -223,7 +225,7 @@ def test_ancillary_data_of_another_kind_is_refused(
     raw: tuple[socket.socket, socket.socket], helper: Channel
 ) -> None:
     raw[0].setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    raw[1].send(b"\0")
+    raw[1].send(b"\0\0")
     with pytest.raises(ChannelError):
         helper.receive()
 

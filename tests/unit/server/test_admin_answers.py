@@ -110,7 +110,10 @@ async def test_the_status_says_how_the_server_stands() -> None:
     server = await a_server()
     answers = answers_of(server)
     server.clock.pass_time(90.0)
-    status = json.loads(answers.status(connections=3, troubles=[(5.0, "the disk is full")]))
+    status = json.loads(
+        answers.status(connections=3, subscribers=2, troubles=[(5.0, "the disk is full")])
+    )
+    assert status["subscribers"] == 2
     assert status["pools"] == [
         {"network": "192.0.2.0/24", "size": 254, "held": 1, "free": 251, "lease_time": 3600.0},
         {

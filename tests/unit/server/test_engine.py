@@ -30,9 +30,8 @@ from wg_dynamic.leases.terms import (
     PoolTerms,
     Reservation,
 )
-from wg_dynamic.protocol import DeclineIP, ErrorCode, ReleaseIP, RequestIP, RequestIPReply
+from wg_dynamic.protocol import DeclineIP, ErrorCode, RequestIP, RequestIPReply
 from wg_dynamic.server import engine as engine_module
-from wg_dynamic.server.engine import bare_reply
 from wg_dynamic.server.events import LeaseEvent
 from wg_dynamic.server.orders import RELEASE, REVOKE, Order
 from wg_dynamic.server.orders import Outcome as OrderOutcome
@@ -433,13 +432,6 @@ async def test_a_batch_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         answers = [server.submit(key, request_for()) for key in SOURCES]
         await asyncio.gather(*answers)
     assert sum(entry.startswith("commit") for entry in server.journal) == 2
-
-
-def test_a_refusal_says_when_to_come_again_in_version_2_and_how_in_both() -> None:
-    reply = bare_reply(RequestIP(id=7), ErrorCode.STORE_DOWN, 5)
-    assert isinstance(reply, RequestIPReply)
-    assert (reply.id, reply.errno, reply.retry_after) == (7, ErrorCode.STORE_DOWN, 5)
-    assert bare_reply(ReleaseIP(id=8), ErrorCode.STORE_DOWN, 5).id == 8
 
 
 # --- decline, caps, memories --------------------------------------------------------------------

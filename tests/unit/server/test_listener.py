@@ -25,8 +25,11 @@ from wg_dynamic.protocol import (
     RequestIP,
     RequestIPReply,
     Route,
+    SubscribeReply,
+    Update,
 )
 from wg_dynamic.server import listener as listener_module
+from wg_dynamic.server import subscribers as subscribers_module
 from wg_dynamic.server.engine import Engine, Job
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import UNKNOWN, Listener
@@ -61,6 +64,13 @@ class FakeEngine(Engine):
         self.jobs: list[Job] = []
         self.holds_back = False
         self.busy = False
+        self.noticed = lambda _keys: None
+        self.routes: tuple[Route, ...] = ()
+        self.mtu: int | None = None
+
+    def standing(self, public_key: bytes, serial: int) -> Update:
+        assert public_key == ALICE
+        return Update(serial=serial, reset=True, routes=self.routes, mtu=self.mtu)
 
     @property
     def is_busy(self) -> bool:
@@ -156,7 +166,10 @@ async def served(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: one.complaints.append(context))
     server = one.shared.open(one.socket)
-    yield one
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(one.shared.subscribers.run())
+        yield one
+        telling.cancel()
     for client in one.clients:
         client.writer.transport.abort()
     server.close()
@@ -222,22 +235,130 @@ async def test_a_ping_is_answered_without_the_engine(served: Served) -> None:
     assert served.engine.jobs == []
 
 
-@pytest.mark.parametrize("command", ["subscribe=2\nid=9\n\n"])
-async def test_a_command_that_is_not_served_yet_is_refused_and_the_connection_stays(
-    served: Served, command: str
-) -> None:
-    client = await served.connect()
-    client.send(command.encode() + REQUEST)
-    refused = await client.message()
-    assert refused.startswith(command.partition("\n")[0].encode() + b"\nid=9\nerrno=8\n")
-    assert await client.message() == REPLY
-
-
 async def test_an_unknown_command_is_refused_and_the_connection_stays(served: Served) -> None:
     client = await served.connect()
     client.send(b"frobnicate=2\nid=9\n\n" + REQUEST)
     assert await client.message() == b"frobnicate=2\nid=9\nerrno=8\nerrmsg=Unknown command\n\n"
     assert await client.message() == REPLY
+
+
+SUBSCRIBED = b"subscribe=2\nid=9\nerrno=0\nserial=1700000000\ninterval=120\n\n"
+STATE = b"update=2\nserial=%d\nreset=true\n%s\n"
+
+
+async def subscribe(served: Served) -> Client:
+    client = await served.connect()
+    client.send(b"subscribe=2\nid=9\n\n")
+    assert (await client.message()).startswith(b"subscribe=2\nid=9\nerrno=0\n")
+    assert (await client.message()).startswith(b"update=2\n")
+    return client
+
+
+async def test_a_subscriber_is_told_how_often_to_ping_and_what_holds(served: Served) -> None:
+    client = await served.connect()
+    client.send(b"subscribe=2\nid=9\n\n")
+    reply, state = await client.message(), await client.message()
+    serial = served.shared.subscribers.serial
+    assert reply == SUBSCRIBED.replace(b"1700000000", b"%d" % serial)
+    assert state == STATE % (serial, b"")
+    assert served.engine.jobs == []
+
+
+async def test_a_subscriber_is_told_of_what_changes_between_its_replies(served: Served) -> None:
+    client = await subscribe(served)
+    client.send(REQUEST)
+    assert await client.message() == REPLY
+    served.engine.mtu = 1380
+    served.engine.noticed(None)
+    serial = served.shared.subscribers.serial + 1
+    assert await client.message() == STATE % (serial, b"mtu=1380\n")
+    client.send(b"ack=2\nserial=%d\n\nping=2\nid=1\n\n" % serial)
+    assert await client.message() == b"pong=2\nid=1\n\n"
+
+
+async def test_a_subscriber_is_closed_when_it_is_silent_for_twice_the_interval(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "INTERVAL", 0.15)
+    monkeypatch.setattr(listener_module, "IDLE_TIME", 0.01)
+    client = await served.connect()
+    monkeypatch.setattr(listener_module, "SubscribeReply", whole_interval)
+    client.send(b"subscribe=2\nid=9\n\n")
+    await client.message()
+    await client.message()
+    for serial in range(4):  # each message is a sign of life, an ack, too
+        await asyncio.sleep(0.1)
+        client.send(b"ack=2\nserial=%d\n\n" % serial)
+    assert len(served.shared.subscribers) == 1
+    began = asyncio.get_running_loop().time()
+    assert await client.rest() == b""
+    assert asyncio.get_running_loop().time() - began > 0.2
+    assert len(served.shared.subscribers) == 0
+
+
+def whole_interval(**fields: Any) -> SubscribeReply:
+    return SubscribeReply(**{**fields, "interval": 1})
+
+
+async def test_a_subscriber_of_which_half_a_message_came_is_closed_soon(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MESSAGE_TIME", 0.1)
+    client = await subscribe(served)
+    client.send(b"ping=")
+    assert await client.rest() == b""
+
+
+async def test_one_subscriber_too_many_is_turned_away_and_may_ask_on(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribers_module, "MAX_SUBSCRIBERS", 1)
+    await subscribe(served)
+    client = await served.connect()
+    client.send(b"subscribe=2\nid=9\n\n" + REQUEST)
+    refused = b"subscribe=2\nid=9\nerrno=12\nerrmsg=Server busy\nretry_after=900\n\n"
+    assert await client.message() == refused
+    assert await client.message() == REPLY
+
+
+async def test_an_address_that_became_another_peers_cannot_subscribe(served: Served) -> None:
+    client = await served.connect()
+    client.send(REQUEST)
+    assert await client.message() == REPLY
+    served.peers.public_key = BOB
+    client.send(b"subscribe=2\nid=9\n\n")
+    assert b"errno=6\n" in await client.message()
+    assert len(served.shared.subscribers) == 0
+
+
+async def test_subscriptions_count_as_requests(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_REQUESTS", 2)
+    client = await subscribe(served)
+    client.send(b"subscribe=2\nid=1\n\nsubscribe=2\nid=2\n\n")
+    await client.message()
+    await client.message()
+    assert b"errno=5\n" in await client.message()
+    assert len(served.shared.subscribers) == 1
+
+
+async def test_subscribers_that_do_not_read_cost_what_they_were_sent_and_no_more(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe(served)
+    (connection,) = served.shared.connections
+    served.engine.routes = tuple(
+        Route(IPv4Network((0x0A000000 + (n << 8), 24))) for n in range(256)
+    )
+    for mtu in range(1280, 3000):
+        served.engine.mtu = mtu
+        served.engine.noticed(None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert connection.is_full
+    unsent = connection._transport.get_write_buffer_size()
+    assert unsent < 2 * listener_module.MAX_UNSENT
 
 
 async def test_an_ack_without_a_subscription_ends_the_connection(served: Served) -> None:

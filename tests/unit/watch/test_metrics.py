@@ -12,6 +12,7 @@ STATUS = {
     "leases": {"held": 3, "remembered_or_quarantined": 1},
     "peers": 4,
     "connections": 2,
+    "subscribers": 1,
     "up_for": 12.5,
     "store": {"works": True},
     "events": {"granted": 5},

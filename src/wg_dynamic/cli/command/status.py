@@ -131,7 +131,10 @@ def _lines(status: Mapping[str, Any]) -> Iterable[str]:
         f"  leases: {leases['held']} held,"
         f" {leases['remembered_or_quarantined']} remembered or in quarantine"
     )
-    yield f"  peers: {status['peers']}, connections: {status['connections']}"
+    yield (
+        f"  peers: {status['peers']}, connections: {status['connections']},"
+        f" told of changes: {status.get('subscribers', 0)}"
+    )
     yield f"  database: {store['path']} ({'works' if store['works'] else 'TAKES NO COMMIT'})"
     for pool in status["pools"]:
         share = min(1.0, max(0.0, pool["held"] / max(1, pool["size"])))

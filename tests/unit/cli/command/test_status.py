@@ -22,6 +22,7 @@ SERVER: dict[str, Any] = {
     "leases": {"held": 127, "remembered_or_quarantined": 1},
     "peers": 3,
     "connections": 2,
+    "subscribers": 1,
     "store": {"path": "/x", "works": True},
     "pools": [{"network": "10.44.0.0/24", "size": 254, "held": 127}],
     "troubles": [{"time": 1.0, "text": "\x1b[2J"}],
