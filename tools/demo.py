@@ -21,6 +21,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Final, NoReturn
 
+from tools.demo_names import (
+    DIRECTORY,
+    DNSMASQ,
+    RESOLV_CONF,
+    ask_the_hub,
+    configuration,
+    name_service,
+)
 from tools.narrator import Narrator, StepError, expect, look_until
 from tools.netlab import LISTEN_PORT, Host, Lab, LabError, PeerConfig, generate_keys
 from tools.processes import end_all
@@ -37,10 +45,13 @@ CONFIGURATION: Final = "/etc/wireguard/wg0.conf"
 SERVER_LOG: Final = "/var/log/wg-dynamic-server.log"
 CLIENT_LOG: Final = "/var/log/wg-dynamic-client.log"
 DATABASE: Final = "/var/lib/wg-dynamic/wg0.sqlite"
+TERMS: Final = "/etc/wireguard/wg-dynamic.toml"
+"""/etc/wg-dynamic/wg0.toml elsewhere: the demo makes no directory outside its namespaces."""
 SERVER: Final = (
-    f"wg-dynamic-server wg0 --pool {POOLS[0]} --pool {POOLS[1]}"
+    f"wg-dynamic-server wg0 --config {TERMS} --pool {POOLS[0]} --pool {POOLS[1]}"
     f" --lease-time {LEASE_TIME} --log-file {SERVER_LOG}"
 )
+WATCH: Final = f"wg-dynamic-watch wg0 --config {TERMS}"
 COMMAND_TIME: Final = 20.0
 """Seconds that one command may take."""
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -105,6 +116,8 @@ class Demo:
             self._show_hub()
         with self._tell.step("Laptop and phone talk to each other by leased addresses"):
             self._ping(self._laptop, self._phone)
+        with self._tell.step("… and by name: the hub's dnsmasq knows who has a lease"):
+            self._ping_by_name(self._phone, self._laptop)
         with self._tell.step("A lease is renewed, and the same addresses go on"):
             self._tell.say(
                 f"By itself the client asks at half the lease, here after {LEASE_TIME // 2} s."
@@ -132,6 +145,8 @@ class Demo:
         self._run(self._hub, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
         self._run(self._hub, "wg-quick up wg0")
         self._tell.tick(f"wg0 is up; WireGuard here is {self._kind()}")
+        text = configuration({one.name: one.public_key for one in (self._laptop, self._phone)})
+        self._write(self._hub, TERMS, text)
         self._start_server()
 
     def _kind(self) -> str:
@@ -199,6 +214,21 @@ class Demo:
             expect(holds=len(answers) == 1, expected="an answer", seen=_text(lines))
             self._tell.output(answers[0])
         self._tell.tick(f"{target.name} answers {source.name} over the hub, by IPv4 and by IPv6")
+
+    def _ping_by_name(self, source: Member, target: Member) -> None:
+        ask_the_hub(source.host)
+        self._tell.command("hub", f"{WATCH} &")
+        self._tell.command("hub", f"{DNSMASQ} &")
+        with name_service(self._hub.host, WATCH) as hosts:
+            self._tell.command("hub", f"cat {DIRECTORY}/hosts")
+            self._tell.output(hosts)
+            self._write(source, "/etc/resolv.conf", RESOLV_CONF, there=True)
+            for option, address in zip("46", target.addresses, strict=True):
+                lines = self._run(source, f"ping -{option} -c 1 -w 5 {target.name}.wg")
+                answers = [line for _, line in lines if f"{address}" in line and "from" in line]
+                expect(holds=len(answers) == 1, expected=f"{address}", seen=_text(lines))
+                self._tell.output(answers[0])
+        self._tell.tick(f"{target.name}.wg is {' and '.join(target.addresses)}")
 
     def _renew(self, member: Member) -> None:
         """By a link that goes down and up: T1, half the lease, would be a long wait."""
@@ -301,11 +331,15 @@ class Demo:
         for name, peer in peers:
             section = peer.lines()
             lines += ["", f"{section[0]}  # {name}", *section[1:]]
-        text = "\n".join([*lines, ""])
-        path = member.host.path(CONFIGURATION)
-        path.touch(mode=0o600)
-        path.write_text(text)
-        self._tell.command(member.name, f"cat {CONFIGURATION}")
+        self._write(member, CONFIGURATION, "\n".join([*lines, ""]))
+
+    def _write(self, member: Member, name: str, text: str, *, there: bool = False) -> None:
+        """Make a file, unless it is `there`, and show it."""
+        if not there:
+            path = member.host.path(name)
+            path.touch(mode=0o600)
+            path.write_text(text)
+        self._tell.command(member.name, f"cat {name}")
         self._tell.output(text.replace(member.private_key, "(hidden)"))
 
     def _run(self, member: Member, command: str) -> list[tuple[float, str]]:

@@ -23,7 +23,7 @@ from tools.narrator import WIDTH
 from tools.repository import ROOT
 
 PICTURE: Final = ROOT / "docs" / "demo.svg"
-STEPS: Final = (2, 4, 5, 7)
+STEPS: Final = (2, 4, 6, 8)
 FONT: Final = "'DejaVu Sans Mono', ui-monospace, Menlo, Consolas, 'Liberation Mono', monospace"
 FONT_SIZE: Final = 14
 ADVANCE: Final = 8.43

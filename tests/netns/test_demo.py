@@ -14,7 +14,7 @@ import pytest
 from tools.netlab import wait_until
 from tools.repository import ROOT
 
-STEPS = 9
+STEPS = 10
 HIDDEN = ("/var/lib/wg-dynamic", "/etc/wireguard/wg0.conf", "/var/log/wg-dynamic-server.log")
 
 
@@ -96,7 +96,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_every_step_is_seen_to_work(whole: str) -> None:
-    assert re.findall(r"^(\d)\. ", whole, re.M) == [str(n) for n in range(1, STEPS + 1)]
+    assert re.findall(r"^(\d+)\. ", whole, re.M) == [str(n) for n in range(1, STEPS + 1)]
     assert f"All {STEPS} steps were seen to work" in whole
     assert "✗" not in whole
     assert "\x1b" not in whole, "colours in a file"
@@ -105,8 +105,9 @@ def test_every_step_is_seen_to_work(whole: str) -> None:
         r"laptop has 10\.44\.0\.\d+ and fd00:44::[0-9a-f:]+: \d+ ms",
         r"phone has 10\.44\.0\.\d+ and fd00:44::[0-9a-f:]+: \d+ ms",
         r"allowed ips: fe80::1/128, 10\.44\.0\.\d+/32, fd00:44::[0-9a-f:]+/128",
+        r"64 bytes from laptop\.wg \(fd00:44::[0-9a-f:]+\): icmp_seq=1",
         r"64 bytes from fd00:44::[0-9a-f:]+: icmp_seq=1",
-        r"event=renewed address=10\.44\.0\.\d+ public_key=",
+        r"event=renewed address=10\.44\.0\.\d+ name=laptop public_key=",
         r"held +peer\(.{9}\) 10\.44\.0\.\d+, \d+ s left",
     ]:
         assert re.search(told, whole), told
@@ -115,7 +116,7 @@ def test_every_step_is_seen_to_work(whole: str) -> None:
 def test_the_picture_is_of_this_demo(whole: str) -> None:
     """Headings and commands in docs/demo.svg are those of today: else draw it anew."""
     picture = (ROOT / "docs/demo.svg").read_text(encoding="utf-8")
-    drawn = set(re.findall(r">(\d\. [^<]+)</text>", picture))
+    drawn = set(re.findall(r">(\d+\. [^<]+)</text>", picture))
     assert drawn
     for heading in drawn:
         assert heading.replace("&amp;", "&") in whole.splitlines()
