@@ -4,14 +4,16 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.attack.actors import bill
+from tests.attack.actors import ask, attack, bill, result, serve_while, wish
 from tests.netns.daemons import Client, Server, children
 from tools.netlab import Lab, Program, wait_until
+from tools.processes import PATIENCE
 from tools.repository import ROOT
 from tools.star import Star, make_star
 
@@ -29,8 +31,16 @@ SCRIPTS = {
 class Watched:
     """A server, what runs beside it, and the file that hooks write."""
 
-    def __init__(self, lab: Lab, database: Path, place: Path, hooks: str) -> None:
-        self.star: Star = make_star(lab, ["one"], private=("/etc/wg-dynamic", "/run/dnsmasq"))
+    def __init__(
+        self,
+        lab: Lab,
+        database: Path,
+        place: Path,
+        hooks: str,
+        clients: Sequence[str] = ("one",),
+    ) -> None:
+        private = ("/etc/wg-dynamic", "/run/dnsmasq")
+        self.star: Star = make_star(lab, clients, private=private)
         self.out = place / "out"
         self.out.mkdir(mode=0o777)
         self.out.chmod(0o777)
@@ -38,7 +48,7 @@ class Watched:
             path = place / name
             path.write_text(f"#!/bin/sh\nOUT={self.out}\n{script}\n")
             path.chmod(0o755)
-        (self.one,) = self.star.clients
+        self.one = self.star.clients[0]
         self.hub = self.star.hub.host
         self.hub.path("/etc/wg-dynamic/wg0.toml").write_text(
             f"[[pool]]\nnetwork = '10.44.0.0/24'\n[[peer]]\nname = 'My Laptop'\npublic_key ="
@@ -57,6 +67,23 @@ class Watched:
     def told(self) -> list[str]:
         path = self.out / "told"
         return path.read_text().splitlines() if path.exists() else []
+
+    def status(self) -> Any:
+        return json.loads(self.hub.run(["wg-dynamic", "status", "wg0", "--json"]).stdout)
+
+    def agree(self) -> Any:
+        """What the metrics count lies between two readings of the status; the second."""
+        before, found, after = self.status(), self.metrics(), self.status()
+        for kind, count in before["events"].items():
+            name = f'wg_dynamic_events_total{{event="{kind}"}}'
+            assert count <= found[name] <= after["events"][kind], kind
+        answered = [sum(one["count"] for one in each["requests"]) for each in (before, after)]
+        requests = "wg_dynamic_requests_total"
+        counted = sum(number for name, number in found.items() if name.startswith(requests))
+        assert answered[0] <= counted <= answered[1]
+        times = [each["times"]["request"]["count"] for each in (before, after)]
+        assert times[0] <= found["wg_dynamic_request_duration_seconds_count"] <= times[1]
+        return after
 
     def metrics(self) -> dict[str, float]:
         command = "import urllib.request as u, sys; print(u.urlopen(sys.argv[1]).read().decode())"
@@ -151,6 +178,38 @@ def test_hooks_that_hang_fail_flood_and_fork_cost_no_grant_and_leave_nothing(
     assert bill(watched.watch.pid).memory - before.memory < 8 * 2**20
     # One child is left: the process that follows the server.
     wait_until(lambda: len(children(watched.watch.pid)) == 1, what="that nothing is left")
+    assert watched.watch.stop() == 0
+
+
+def test_under_load_metrics_agree_with_the_status_and_bad_hooks_cost_no_grant_and_no_memory(
+    lab: Lab, database: Path, place: Path
+) -> None:
+    told = "events = ['granted', 'renewed', 'refused']\ntimeout = '2s'"
+    bad = ("hangs", "floods", "forks")
+    hooks = "".join(hook(name, told) for name in bad)
+    watched = Watched(lab, database, place, hooks, clients=["one", "two"])
+    watched.start()
+    honest, hostile = watched.star.clients
+    ask(honest, wish())
+    follower = children(watched.watch.pid)[0]
+    processes = (watched.server.network_process(), watched.watch.pid, follower)
+    before = [bill(each).memory for each in processes]
+    waited = []
+    # As many events as a peer can cause in a minute, and as many refusals as it takes.
+    storm = attack(hostile, "renewals", "--seconds", "15")
+    for number, (took, _reply) in enumerate(serve_while(honest, storm)):
+        waited.append(took)
+        if number % 5 == 0:
+            watched.agree()
+    assert len(waited) > 10
+    assert max(waited) < 5.0 * PATIENCE
+    result(storm)
+    status = watched.agree()
+    assert status["events"]["renewed"] > 100
+    outcomes = {one["outcome"]: one["count"] for one in status["requests"]}
+    assert outcomes["rate_limited"] > 1000
+    for each, old in zip(processes, before, strict=True):
+        assert bill(each).memory - old < 8 * 2**20
     assert watched.watch.stop() == 0
 
 

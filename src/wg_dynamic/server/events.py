@@ -109,8 +109,7 @@ class Events:
 
     def answered(self, public_key: bytes, command: str, code: int) -> None:
         """A request was answered; with less than it asked for unless the code is SUCCESS."""
-        outcome = (command, code)
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self.count(command, code)
         if code == ErrorCode.SUCCESS:
             return
         self.counts[REFUSED] += 1
@@ -126,6 +125,10 @@ class Events:
                     reason=reason,
                 )
             )
+
+    def count(self, command: str, code: int) -> None:
+        """A request was answered, and it is no event: a subscription, or too much of something."""
+        self.outcomes[command, code] = self.outcomes.get((command, code), 0) + 1
 
     def _ending(self, lease: Lease, *, released: bool) -> tuple[str, str]:
         given_up = self._given_up.pop(lease.address, None) == lease.ends_at

@@ -391,6 +391,7 @@ class Connection(asyncio.Protocol):
                 self._host(),
             )
             self._busy = False
+            self._shared.engine.events.count(request.command, ErrorCode.NOT_PERMITTED)
             command = None if request.version == 1 else request.command
             error = RemoteProtocolError(
                 ErrorCode.NOT_PERMITTED, text, command=command, request_id=request.id
@@ -404,7 +405,7 @@ class Connection(asyncio.Protocol):
         if wait:
             self._shared.warn("rate", "%s: too many requests", peer_label(key))
             self._busy = False
-            self._reply(bare_reply(request, ErrorCode.RATE_LIMITED, wait))
+            self._refuse(request, ErrorCode.RATE_LIMITED, wait)
         elif isinstance(request, Subscribe):
             self._busy = False
             self._subscribe(request)
@@ -414,14 +415,21 @@ class Connection(asyncio.Protocol):
     def _subscribe(self, request: Subscribe) -> None:
         subscribers = self._shared.subscribers
         if self._shared.peers.owner(self._source) != self._public_key:
-            self._reply(bare_reply(request, ErrorCode.NOT_PERMITTED))
+            self._refuse(request, ErrorCode.NOT_PERMITTED)
         elif not subscribers.has_room(self):
             self._shared.warn("subscribers", "too many subscribers: one was turned away")
-            self._reply(bare_reply(request, ErrorCode.BUSY, RETRY_TIME))
+            self._refuse(request, ErrorCode.BUSY, RETRY_TIME)
         else:
+            self._shared.engine.events.count(request.command, ErrorCode.SUCCESS)
             first = subscribers.add(self)
             self._reply(SubscribeReply(id=request.id, serial=first.serial, interval=INTERVAL))
             self.push(first)
+
+    def _refuse(
+        self, request: LeaseRequest | Subscribe, code: ErrorCode, wait: int | None = None
+    ) -> None:
+        self._shared.engine.events.count(request.command, code)
+        self._reply(bare_reply(request, code, wait))
 
     def _answered(self, answer: Answer) -> None:
         self._busy = False

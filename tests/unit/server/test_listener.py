@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.patience import a_while, until
-from wg_dynamic.address import parse_address
+from wg_dynamic.address import host_prefix, parse_address
 from wg_dynamic.protocol import (
     MAX_LINE_SIZE,
     MAX_MESSAGE_SIZE,
@@ -31,6 +31,7 @@ from wg_dynamic.protocol import (
 from wg_dynamic.server import listener as listener_module
 from wg_dynamic.server import subscribers as subscribers_module
 from wg_dynamic.server.engine import Engine, Job
+from wg_dynamic.server.events import Events
 from wg_dynamic.server.identity import PeerTable
 from wg_dynamic.server.listener import UNKNOWN, Listener
 
@@ -65,6 +66,7 @@ class FakeEngine(Engine):
         self.holds_back = False
         self.busy = False
         self.noticed = lambda _keys: None
+        self.events = Events(FakeClock(), host_prefix)
         self.routes: tuple[Route, ...] = ()
         self.mtu: int | None = None
 
@@ -341,6 +343,7 @@ async def test_subscriptions_count_as_requests(
     await client.message()
     assert b"errno=5\n" in await client.message()
     assert len(served.shared.subscribers) == 1
+    assert served.engine.events.outcomes == {("subscribe", 0): 2, ("subscribe", 5): 1}
 
 
 async def test_subscribers_that_do_not_read_cost_what_they_were_sent_and_no_more(
