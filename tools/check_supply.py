@@ -3,8 +3,8 @@
 - Every tool in requirements/dev.txt is locked to one version, with the hashes of its files, and
   comes from where the machine says, not from an address in the file (docs/decisions/0001).
 - Every tool that pyproject.toml names is locked.
-- The package imports the standard library only, and its built wheel asks for nothing else. One
-  module, which is a process without privileges, may import one thing more where that is there.
+- The package imports the standard library only, and its built wheel asks for nothing else. Two
+  modules, which are processes without privileges, may import more where that is there.
 """
 
 import ast
@@ -23,8 +23,11 @@ from tools.repository import ROOT
 
 LOCK: Final = ROOT / "requirements" / "dev.txt"
 SOURCE: Final = ROOT / "src"
-OPTIONAL: Final = {"src/wg_dynamic/cli/command/qr_child.py": "segno"}
-"""Modules that do with more, and without it (docs/decisions/0017)."""
+OPTIONAL: Final = {
+    "src/wg_dynamic/cli/command/qr_child.py": ("segno",),
+    "src/wg_dynamic/cli/top_app.py": ("rich", "textual"),
+}
+"""Modules that do with more, and without it (docs/decisions/0017 and 0024)."""
 _REQUIREMENT: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==[A-Za-z0-9.!+]+"  # one version
     r"(?: ; [^;\\]+?)?"  # for some machines
@@ -74,7 +77,7 @@ def about_imports(name: str, content: str) -> Iterator[str]:
             continue
         for each in imported:
             root = each.partition(".")[0]
-            if root not in ("wg_dynamic", OPTIONAL.get(name), *sys.stdlib_module_names):
+            if root not in ("wg_dynamic", *OPTIONAL.get(name, ()), *sys.stdlib_module_names):
                 yield f"{name}:{node.lineno}: imports {each}, expected the standard library only"
 
 

@@ -80,7 +80,7 @@ def decode_request(lines: Iterable[str]) -> RequestIP:
     said = _Lines(lines)
     if said.ip:
         return RequestIP(version=1, wishes=_in_order(said.ip))
-    if said.early:
+    if not all(wish.is_unspecified for wish in said.early.values()):
         anything: dict[int, Address] = {4: ANY_IPV4, 6: ANY_IPV6}
         wishes = _in_order(anything | said.early)
         return RequestIP(version=1, wishes=wishes, early_draft=True)

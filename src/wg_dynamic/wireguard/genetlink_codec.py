@@ -215,7 +215,7 @@ def parse_allowed_ips(
                 if peer.startswith(_KEY_HEADER) and peer[4:36] not in public_keys:
                     continue  # nearly all of them end here
                 attributes = parse_attributes(peer)
-                public_key = _parse_key(attributes.get(_WGPEER_A_PUBLIC_KEY, b""))
+                public_key = _key_of(peer, attributes)
                 if public_key in public_keys:
                     allowed_ips = attributes.get(_WGPEER_A_ALLOWEDIPS, b"")
                     prefixes = _parse_prefixes(allowed_ips, 0, len(allowed_ips))
@@ -299,16 +299,25 @@ def _parse_peer(data: bytes) -> Peer:
     if offset < end:
         _attribute_at(data, offset, end)  # raises
     peer = Peer(public_key, allowed_ips, None, latest_handshake, persistent_keepalive)
-    return _complete(peer, attributes) if attributes or not public_key else peer
+    if not attributes and public_key:
+        return peer
+    return _complete(peer, _key_of(data, attributes), attributes)
 
 
-def _complete(peer: Peer, attributes: dict[int, bytes]) -> Peer:
+def _key_of(data: bytes, attributes: dict[int, bytes]) -> bytes:
+    """The public key of a peer: what it begins with, as a rule."""
+    if data.startswith(_KEY_HEADER):
+        return _parse_key(data[4:36])
+    return _parse_key(attributes.get(_WGPEER_A_PUBLIC_KEY, b""))
+
+
+def _complete(peer: Peer, public_key: bytes, attributes: dict[int, bytes]) -> Peer:
     """The peer with what came apart from the usual beginning."""
     endpoint = attributes.get(_WGPEER_A_ENDPOINT)
     handshake = attributes.get(_WGPEER_A_LAST_HANDSHAKE_TIME)
     keepalive = attributes.get(_WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL)
     return Peer(
-        _parse_key(attributes.get(_WGPEER_A_PUBLIC_KEY, peer.public_key)),
+        public_key,
         peer.allowed_ips,
         None if endpoint is None else _parse_endpoint(endpoint),
         peer.latest_handshake if handshake is None else _parse_time(handshake),

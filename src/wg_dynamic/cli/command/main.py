@@ -6,12 +6,12 @@ import sys
 from typing import Final
 
 from wg_dynamic import __version__
-from wg_dynamic.cli.command import completion, config, leases, lladdr, peer, status
+from wg_dynamic.cli.command import completion, config, leases, lladdr, peer, status, top
 from wg_dynamic.cli.options import Parser
 from wg_dynamic.cli.status import FAILED, run
 
 PROGRAM: Final = "wg-dynamic"
-NOUNS: Final = (config, status, leases, lladdr, peer, completion)
+NOUNS: Final = (config, status, top, leases, lladdr, peer, completion)
 """Modules of this package; each has `add_parser(nouns)`."""
 
 

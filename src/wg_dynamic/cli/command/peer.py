@@ -6,12 +6,13 @@ Done by the command itself, as root. No request of a daemon's network process co
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 from wg_dynamic.address import Prefix
 from wg_dynamic.cli.command import peer_add
 from wg_dynamic.cli.command.arguments import Nouns, add_json, add_noun, add_verb
+from wg_dynamic.cli.command.device import control_of
 from wg_dynamic.cli.command.hub import Hub, Removed
 from wg_dynamic.cli.command.output import escaped, print_json
 from wg_dynamic.cli.command.peer_list import as_json, as_table, list_peers, names_of
@@ -21,8 +22,6 @@ from wg_dynamic.cli.status import OK
 from wg_dynamic.errors import UsageError
 from wg_dynamic.helper.config.file import load_config
 from wg_dynamic.helper.config.peers import PeersFile
-from wg_dynamic.helper.qualify import find_wireguard
-from wg_dynamic.netlink.rtnetlink import RtnetlinkControl
 from wg_dynamic.system.clock import SystemClock
 from wg_dynamic.system.log import complain
 from wg_dynamic.system.privileges import require_root
@@ -50,25 +49,13 @@ def add_parser(nouns: Nouns) -> None:
 
 
 @contextmanager
-def _control(interface: str) -> Iterator[tuple[WireGuardControl, int]]:
-    """Its control, and its index."""
-    interfaces = RtnetlinkControl()
-    try:
-        link, control = find_wireguard(interfaces, interface)
-    finally:
-        interfaces.close()
-    with closing(control):
-        yield control, link.ifindex
-
-
-@contextmanager
 def _hub(interface: str) -> Iterator[tuple[Hub, WireGuardControl]]:
     """The hub, held locked, with what an earlier command did not finish taken back.
 
     At the end its server is told, unless there was an error.
     """
     require_root(PROGRAM)
-    with _control(interface) as (control, ifindex):
+    with control_of(interface) as (control, ifindex):
         with PeersFile(interface) as file:
             names = names_of(load_config(None, interface))
             hub = Hub(interface, control, file, QuickConf(interface), names)
@@ -97,7 +84,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     require_root(PROGRAM)
     interface = arguments.interface
-    with _control(interface) as (control, _):
+    with control_of(interface) as (control, _):
         device = control.device()
     names: dict[bytes, str] = {}
     try:

@@ -14,7 +14,6 @@ from wg_dynamic.cli.command import keys, peer, quick_conf
 from wg_dynamic.cli.command.keys import KeyPair
 from wg_dynamic.cli.command.main import main
 from wg_dynamic.helper.config import file as file_module
-from wg_dynamic.netlink.control import Link
 from wg_dynamic.wireguard.control import WireGuardControl
 from wg_dynamic.wireguard.device import Peer
 from wg_dynamic.wireguard.key import format_key
@@ -48,7 +47,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(file_module, "_refuse_foreign", lambda *_: None)
     monkeypatch.setattr(quick_conf, "DIRECTORY", tmp_path)
     monkeypatch.setattr(peer, "require_root", lambda _: None)
-    monkeypatch.setattr(peer, "_control", made.control)
+    monkeypatch.setattr(peer, "control_of", made.control)
     monkeypatch.setattr(peer, "tell_server", made.tell_server)
     monkeypatch.setattr(keys, "make_pair", lambda: KeyPair("SECRET=", ALICE))
     return made
@@ -142,21 +141,3 @@ def test_nobody_but_root_is_served(
     for words in (["add", "x"], ["remove", "x"], ["list"]):
         assert main(["peer", *words]) == 4
         assert "expected root" in capsys.readouterr().err
-
-
-def test_an_interface_is_opened_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interfaces:
-        closed = False
-
-        def close(self) -> None:
-            self.closed = True
-
-    interfaces, wireguard = Interfaces(), FakeWireGuard()
-    monkeypatch.setattr(peer, "RtnetlinkControl", lambda: interfaces)
-    link = Link(7, "wg0", "wireguard", up=True, mtu=1420)
-    monkeypatch.setattr(peer, "find_wireguard", lambda *_: (link, wireguard))
-    with peer._control("wg0") as (control, ifindex):
-        assert control is wireguard
-        assert ifindex == 7
-        assert interfaces.closed
-    assert wireguard.closed
