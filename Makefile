@@ -1,7 +1,7 @@
 # Each target sees to it first that the checkout is ready to run (tools/bootstrap).
 .DEFAULT_GOAL := help
-.PHONY: help demo test check netns package soak bench kernel systemd format lock clean
-CHECKS := format lint types imports map supply words spelling docs
+.PHONY: help demo test check site netns package soak bench kernel systemd format lock clean
+CHECKS := format lint types imports map supply words spelling docs site
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -15,6 +15,9 @@ test: ## everything, on wireguard-go and two kernels; a test that cannot run her
 
 check: ## what to run before each commit: a minute or two, without root
 	@tools/stages $(CHECKS) unit
+
+site: ## the documentation as a site, in build/site
+	@tools/stages site
 
 netns: ## only the tests with namespaces and real WireGuard (root)
 	@tools/stages netns
