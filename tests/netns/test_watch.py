@@ -12,7 +12,8 @@ import pytest
 
 from tests.attack.actors import ask, attack, bill, result, serve_while, wish
 from tests.netns.daemons import Client, Server, children
-from tools.netlab import Lab, Program, wait_until
+from tools.netlab import Host, Lab, Program, wait_until
+from tools.packages import unpacked
 from tools.processes import PATIENCE
 from tools.repository import ROOT
 from tools.star import Star, make_star
@@ -37,9 +38,11 @@ class Watched:
         database: Path,
         place: Path,
         hooks: str,
+        *,
         clients: Sequence[str] = ("one",),
+        private: Sequence[str] = (),
     ) -> None:
-        private = ("/etc/wg-dynamic", "/run/dnsmasq")
+        private = ("/etc/wg-dynamic", "/run/dnsmasq", *private)
         self.star: Star = make_star(lab, clients, private=private)
         self.out = place / "out"
         self.out.mkdir(mode=0o777)
@@ -300,6 +303,83 @@ def test_the_examples_do_what_they_say(lab: Lab, database: Path, place: Path) ->
     watched.hub.run(command, env=variables)
     assert address in elements()
     assert "192.0.2.1" not in elements()
+    watched.watch.stop()
+
+
+FRR = ("frr", "libyang2", "libc-ares2", "libjson-c5", "libreadline8")
+"""Of Debian; unpacked and laid over the hosts' own /usr, for they would start daemons here."""
+DAEMONS = ("zebra", "staticd", "bgpd")
+BGP = """
+router bgp {own}
+ no bgp ebgp-requires-policy
+ neighbor {neighbor} remote-as {other}
+ neighbor {neighbor} timers connect 1
+ address-family ipv4 unicast
+  redistribute static route-map leases
+route-map leases permit 10
+ match tag 970
+"""
+
+
+class Router:
+    """FRR on a host."""
+
+    def __init__(self, host: Host, own: int, neighbor: str, other: int) -> None:
+        self.host = host
+        layers = ":".join(str(unpacked(package) / "usr") for package in FRR)
+        host.run(["mount", "-t", "overlay", "-o", f"lowerdir={layers}:/usr", "overlay", "/usr"])
+        group = "sed /^frr/d /etc/group >/run/frr/group; echo frrvty:x:60971:root >>/run/frr/group;"
+        host.run(["sh", "-ec", f"{group} mount --bind /run/frr/group /etc/group"])
+        host.path("/etc/frr/frr.conf").write_text(
+            BGP.format(own=own, neighbor=neighbor, other=other)
+        )
+        host.path("/etc/frr/vtysh.conf").write_text(
+            "service integrated-vtysh-config\nusername root nopassword\n"
+        )
+        for name in DAEMONS:
+            host.popen([f"/usr/lib/frr/{name}", "-u", "root", "-g", "root", "--log", "stdout"])
+            wait_until(host.path(f"/run/frr/{name}.vty").exists, timeout=15.0, what=name)
+        host.run(["vtysh", "-b"])
+
+    def routes(self) -> dict[str, str]:
+        """What it has learnt: destination -> gateway."""
+        shown = self.host.run(["ip", "-json", "route", "show", "proto", "bgp"]).stdout
+        return {each["dst"]: each["gateway"] for each in json.loads(shown or "[]")}
+
+
+def test_a_lease_is_announced_by_frr(lab: Lab, database: Path, place: Path) -> None:
+    programs = Path(sys.executable).parent  # where a package has them, hooks find them
+    script = place / "lease-to-frr"
+    script.write_text(f'#!/bin/sh\nPATH={programs}:$PATH exec {EXAMPLES}/lease-to-frr "$@"\n')
+    script.chmod(0o755)
+    hooks = f"[[hook]]\ncommand = ['{script}', '970']\nuser = 'root'\n"
+    more = ("/etc/frr", "/run/frr")
+    watched = Watched(lab, database, place, hooks, clients=["one", "router"], private=more)
+    hub, other = watched.hub, watched.star.clients[1].host
+    Router(hub, 65001, other.address, 65002)
+    router = Router(other, 65002, hub.address, 65001)
+    watched.start()
+    client = Client(watched.one)
+    client.start()
+    (address,) = client.leased()
+    told = {address: hub.address}
+    wait_until(lambda: router.routes() == told, timeout=30.0, what="the route")
+    assert client.run("--stop").returncode == 0
+    wait_until(lambda: router.routes() == {}, timeout=30.0, what="that it is gone")
+    # Some events were missed: what is leased is announced, and nothing else of ours.
+    hub.run(["vtysh", "-c", "configure terminal", "-c", "ip route 192.0.2.1/32 wg0 tag 970"])
+    client.start()
+    (address,) = client.leased()
+    wait_until(lambda: "192.0.2.1" in router.routes(), timeout=30.0, what="the stale route")
+    variables = {
+        "WG_DYNAMIC_EVENT": "renewed",
+        "WG_DYNAMIC_ADDRESS": address,
+        "WG_DYNAMIC_INTERFACE": "wg0",
+        "WG_DYNAMIC_LOST": "1",
+    }
+    hub.run([str(EXAMPLES / "lease-to-frr"), "970"], env=variables)
+    told = {address: hub.address}
+    wait_until(lambda: router.routes() == told, timeout=30.0, what="its end")
     watched.watch.stop()
 
 
