@@ -62,7 +62,7 @@ def install() -> None:
             (target / path.name).write_bytes(path.read_bytes())
     run("systemd-sysusers", "wg-dynamic.conf")
     run("systemd-tmpfiles", "--create", "wg-dynamic.conf")
-    for program in ("wg-dynamic-server", "wg-dynamic-client"):
+    for program in ("wg-dynamic-server", "wg-dynamic-client", "wg-dynamic-watch"):
         drop_in(f"{program}@.service", "checkout", *_checkout(program))
 
 

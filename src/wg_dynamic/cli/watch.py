@@ -141,6 +141,8 @@ def _make_names(interface: str, beside: Beside) -> NamesFile | None:
     directory = NAMES_ROOT / interface
     make_own_directory(NAMES_ROOT, 0o755)
     directory.mkdir(mode=0o755, exist_ok=True)
+    if os.geteuid() == 0:  # ours first: the unit has no right to change what is another's
+        os.chown(directory, 0, 0)
     for one in (NAMES_ROOT, directory):
         one.chmod(0o755)
     if os.geteuid() == 0:
