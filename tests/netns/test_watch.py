@@ -20,6 +20,7 @@ from tools.star import Star, make_star
 
 NOBODY = 65534
 EXAMPLES = ROOT / "examples"
+HOSTS = "/run/wg-dynamic-watch/wg0/hosts"
 SCRIPTS = {
     "good": 'read line; echo "$WG_DYNAMIC_EVENT $WG_DYNAMIC_ADDRESS $(id -u) $line" >>$OUT/told',
     "hangs": "sleep 1000",
@@ -42,7 +43,7 @@ class Watched:
         clients: Sequence[str] = ("one",),
         private: Sequence[str] = (),
     ) -> None:
-        private = ("/etc/wg-dynamic", "/run/dnsmasq", *private)
+        private = ("/etc/wg-dynamic", "/run/dnsmasq", "/run/wg-dynamic-watch", *private)
         self.star: Star = make_star(lab, clients, private=private)
         self.out = place / "out"
         self.out.mkdir(mode=0o777)
@@ -219,30 +220,80 @@ def test_under_load_metrics_agree_with_the_status_and_bad_hooks_cost_no_grant_an
 def test_a_name_is_an_address_by_dnsmasq(lab: Lab, database: Path, place: Path) -> None:
     watched = Watched(lab, database, place, "")
     watched.start()
-    hosts = Path("/run/wg-dynamic-watch/wg0/hosts")
+    hosts = watched.hub.path(HOSTS)
     wait_until(hosts.exists, what="the file")
     options = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]
     options += ["--listen-address=127.0.0.1", "--bind-interfaces", "--user=root", "--pid-file="]
-    options += [f"--hostsdir={hosts.parent}"]
+    options += [f"--hostsdir={Path(HOSTS).parent}"]
     watched.hub.popen(["dnsmasq", *options])
     client = Client(watched.one)
     client.start()
     wait_until(client.leased, what="a lease")
     (address,) = client.leased()
 
-    def asked() -> str:
-        program = (
-            "import socket,struct\ns=socket.socket(2,2); s.settimeout(1)\n"
-            "q=b'\\0\\7\\1\\0\\0\\1'+bytes(6)+b'\\x09my-laptop\\2wg\\0\\0\\1\\0\\1'\n"
-            "s.sendto(q,('127.0.0.1',53)); print(socket.inet_ntoa(s.recv(500)[-4:]))"
-        )
-        return watched.hub.run(watched.hub.python("-c", program), check=False).stdout.strip()
-
-    wait_until(lambda: asked() == address, timeout=15, what="the name")
+    wait_until(lambda: asked(watched.hub) == address, timeout=15, what="the name")
     watched.hub.ip("address add 10.44.0.1/24 dev wg0")
     assert watched.hub.ping(address)
     assert client.run("--stop").returncode == 0
     wait_until(lambda: "laptop" not in hosts.read_text(), what="that the name is gone")
+    watched.watch.stop()
+
+
+def asked(host: Host) -> str:
+    """What the name server on a host has for my-laptop.wg; '' for nothing."""
+    program = (
+        "import socket\ns=socket.socket(2,2); s.settimeout(1)\n"
+        "q=b'\\0\\7\\1\\0\\0\\1'+bytes(6)+b'\\x09my-laptop\\2wg\\0\\0\\1\\0\\1'\n"
+        "s.sendto(q,('127.0.0.1',53)); a=s.recv(500)\n"
+        "print(socket.inet_ntoa(a[-4:]) if a[7] else '')"
+    )
+    return host.run(host.python("-c", program), check=False).stdout.strip()
+
+
+UNBOUND = (
+    "unbound",
+    "libevent-2.1-7",
+    "libfstrm0",
+    "libnghttp2-14",
+    "libprotobuf-c1",
+    "libpython3.11",
+)
+UNBOUND_CONF = """
+server:
+  username: ""
+  chroot: ""
+  do-daemonize: no
+  pidfile: ""
+  directory: "/etc/unbound"
+  module-config: "iterator"
+remote-control:
+  control-enable: yes
+  control-use-cert: no
+  control-interface: /run/unbound/control
+"""
+
+
+def test_a_name_is_an_address_by_unbound(lab: Lab, database: Path, place: Path) -> None:
+    private = ("/etc/unbound", "/run/unbound")
+    watched = Watched(lab, database, place, "", private=private)
+    lay_over(watched.hub, UNBOUND)
+    watched.hub.path("/etc/unbound/unbound.conf").write_text(UNBOUND_CONF)
+    watched.hub.popen(["unbound", "-c", "/etc/unbound/unbound.conf"])
+    wait_until(watched.hub.path("/run/unbound/control").exists, timeout=15, what="unbound")
+    watched.start()
+    hosts = watched.hub.path(HOSTS)
+    client = Client(watched.one)
+    client.start()
+    (address,) = client.leased()
+    wait_until(lambda: hosts.exists() and "laptop" in hosts.read_text(), timeout=15, what="it")
+    command = [str(EXAMPLES / "hosts-to-unbound"), HOSTS, "wg"]
+    assert asked(watched.hub) == ""
+    watched.hub.run(command)
+    assert asked(watched.hub) == address
+    assert client.run("--stop").returncode == 0
+    wait_until(lambda: "laptop" not in hosts.read_text(), what="that the name is gone")
+    watched.hub.run(command)
+    assert asked(watched.hub) == ""
     watched.watch.stop()
 
 
@@ -307,7 +358,7 @@ def test_the_examples_do_what_they_say(lab: Lab, database: Path, place: Path) ->
 
 
 FRR = ("frr", "libyang2", "libc-ares2", "libjson-c5", "libreadline8")
-"""Of Debian; unpacked and laid over the hosts' own /usr, for they would start daemons here."""
+"""Debian's."""
 DAEMONS = ("zebra", "staticd", "bgpd")
 BGP = """
 router bgp {own}
@@ -321,13 +372,18 @@ route-map leases permit 10
 """
 
 
+def lay_over(host: Host, packages: Sequence[str]) -> None:
+    """Give a host the programs of Debian's packages: installed, they would start daemons here."""
+    layers = ":".join(str(unpacked(package) / "usr") for package in packages)
+    host.run(["mount", "-t", "overlay", "-o", f"lowerdir={layers}:/usr", "overlay", "/usr"])
+
+
 class Router:
     """FRR on a host."""
 
     def __init__(self, host: Host, own: int, neighbor: str, other: int) -> None:
         self.host = host
-        layers = ":".join(str(unpacked(package) / "usr") for package in FRR)
-        host.run(["mount", "-t", "overlay", "-o", f"lowerdir={layers}:/usr", "overlay", "/usr"])
+        lay_over(host, FRR)
         group = "sed /^frr/d /etc/group >/run/frr/group; echo frrvty:x:60971:root >>/run/frr/group;"
         host.run(["sh", "-ec", f"{group} mount --bind /run/frr/group /etc/group"])
         host.path("/etc/frr/frr.conf").write_text(
