@@ -132,6 +132,11 @@ class Stage:
             timeout=15,
             what="a leased address",
         )
+        wait_until(
+            lambda: '"subscribers": 1' in hub.run(["wg-dynamic", "status", "--json"]).stdout,
+            timeout=15,
+            what="a client that is told of changes",
+        )
         self._online = True
 
 

@@ -72,7 +72,8 @@ def test_an_honest_client_is_served_whatever_the_others_send(lab: Lab, database:
     for port in (3, 4, 5):  # reset, shut down, and gone in the middle of a message
         with connect(hostile, port=port) as connection:
             connection.sendall(b"request_ip=2\nid=")
-            connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # by now it may be turned away
+                connection.shutdown(socket.SHUT_WR)
             assert is_closed(connection)
     many = [connect(hostile, port=port) for port in range(100, 120)]
     assert sum(not is_refused(each) for each in many) <= 8
