@@ -32,7 +32,10 @@ def watch(hub: Side) -> Iterator[Unit]:
     text = '[metrics]\nlisten = "127.0.0.1:9586"\n[names]\nsuffix = "wg"\n'
     text += f'[[peer]]\nname = "far"\npublic_key = "{hub.far.keys.public}"\n'
     CONFIG.write_text(f'{text}[[hook]]\ncommand = ["{HOOK}"]\nevents = ["renewed"]\n')
-    hub.unit.systemctl("reload")
+    hub.unit.systemctl("restart")  # whatever other tests have left
+    hub.unit.wait_for()
+    hub.far_unit.systemctl("restart")
+    hub.far_unit.wait_for_status("leased")
     unit = Unit("wg-dynamic-watch@wg0.service")
     unit.systemctl("start")
     unit.wait_for()
@@ -42,7 +45,7 @@ def watch(hub: Side) -> Iterator[Unit]:
         CONFIG.unlink()
     else:
         CONFIG.write_text(before)
-    hub.unit.systemctl("reload")
+    hub.unit.systemctl("restart")
 
 
 def names() -> str:

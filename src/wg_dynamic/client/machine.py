@@ -418,8 +418,7 @@ class LeaseClient:
             actions.append(Tell(f"the server took back {', '.join(map(str, gone))}"))
         if self.lease is None:
             self.state = State.REQUESTING
-        elif self.deadline is not None:
-            self.deadline = self._no_later_than_end(self.deadline)
+        self.deadline = self._no_later_than_end(inf if self.deadline is None else self.deadline)
         if gone or (more and self.state is State.BOUND):
             actions += self._ask_soon(now)
         return actions
@@ -429,7 +428,7 @@ class LeaseClient:
         if now < self._hint_after:
             at = self._hint_after
             if self.state is State.BOUND:
-                self.deadline = at if self.deadline is None else min(self.deadline, at)
+                self.deadline = min(at, inf if self.deadline is None else self.deadline)
             elif self.state is State.REQUESTING:
                 self._wait_until(max(at, self._not_before))
                 return [Abandon()]

@@ -606,6 +606,18 @@ def test_what_a_push_takes_away_while_it_renews_is_not_held_by_it() -> None:
     assert machine.handle(Granted((HELD4,), 1903.0), 1903.0) == [Apply(Lease((HELD4,), 1903.0))]
 
 
+def test_what_goes_a_moment_later_is_part_of_the_renewal_that_runs() -> None:
+    other = an_address("192.0.2.8")
+    machine = a_bound_machine(HELD4, other, HELD6)
+    assert machine.handle(ServerTold((other, HELD6)), 200.0)[-1] == Ask(
+        Lease((other, HELD6), 100.0)
+    )
+    rest = Lease((HELD6,), 100.0)
+    told = Tell("the server took back 192.0.2.8")
+    assert machine.handle(ServerTold((HELD6,)), 201.0) == [Apply(rest), told]
+    assert machine.state is State.RENEWING
+
+
 def test_an_address_that_it_does_not_know_is_asked_for() -> None:
     machine = a_bound_machine(HELD4)
     assert machine.handle(ServerTold((HELD4, HELD6)), 200.0) == [Ask(Lease((HELD4,), 100.0))]
