@@ -21,7 +21,7 @@ _BASH: Final = """\
 # bash completion for wg-dynamic, made by: wg-dynamic completion bash
 _wg_dynamic() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} at= word words=
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    for word in "${{COMP_WORDS[@]:1:$((COMP_CWORD - 1))}}"; do
         case "$at $word" in
         {steps}) at="$at $word" ;;
         esac
