@@ -91,6 +91,10 @@ def differences(page: str, run: Run) -> list[str]:
     return found
 
 
+BOTH = 2
+"""Leases of the one client, of either family."""
+
+
 class Stage:
     """The two hosts, as the page has them."""
 
@@ -120,7 +124,18 @@ class Stage:
         said = self._hosts[name].run(["sh", "-c", f"({command}) 2>&1"], check=False, cwd=HOME)
         if self._printed == "" and "[Peer]" in said.stdout:
             self._printed = said.stdout
+        if "lease revoke" in command:
+            self._wait_for_both_leases()
         return _SECRET.sub(r"\1(44 characters)", said.stdout)
+
+    def _wait_for_both_leases(self) -> None:
+        """The client is told at once, and asks for another: what comes next is to see that."""
+        hub = self._hosts["hub"]
+        wait_until(
+            lambda: hub.run(["wg-dynamic", "leases", "--json"]).stdout.count('"address"') == BOTH,
+            timeout=15,
+            what="two leases again",
+        )
 
     def _bring_online(self) -> None:
         hub, laptop = self._hosts.values()
