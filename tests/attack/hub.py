@@ -103,29 +103,29 @@ _LEASE = b"request_ip=2\nerrno=0\n" + _ADDRESS + b"\n"
 _TAKEN = b"subscribe=2\nerrno=0\nserial=1\ninterval=1\n\n"
 
 
-def pushes(_number: int, request: bytes) -> Iterator[bytes]:
-    """A lease, and then other routes all the time, as fast as they go."""
+def _subscribed(request: bytes, updates: Iterator[bytes]) -> Iterator[bytes]:
+    """A lease to who asks for one, and these to who subscribes."""
     if not request.startswith(b"subscribe"):
         yield _LEASE
         return
     yield _TAKEN
-    for serial in itertools.count(2):
-        route = b"section=route\nnetwork=10.%d.%d.0/24\n" % (
-            100 + serial // 256 % 100,
-            serial % 256,
-        )
-        yield b"update=2\nserial=%d\nreset=true\n" % serial + _ADDRESS + route + b"\n"
+    yield from updates
+
+
+def pushes(_number: int, request: bytes) -> Iterator[bytes]:
+    """A lease, and then other routes all the time, as fast as they go."""
+    return _subscribed(request, map(_other_route, itertools.count(2)))
+
+
+def _other_route(serial: int) -> bytes:
+    route = b"section=route\nnetwork=10.%d.%d.0/24\n" % (100 + serial // 256 % 100, serial % 256)
+    return b"update=2\nserial=%d\nreset=true\n" % serial + _ADDRESS + route + b"\n"
 
 
 def takes_back(_number: int, request: bytes) -> Iterator[bytes]:
     """A lease that is taken back and granted again, without end."""
-    if not request.startswith(b"subscribe"):
-        yield _LEASE
-        return
-    yield _TAKEN
-    for serial in itertools.count(2):
-        yield b"update=2\nserial=%d\nreset=true\n\n" % serial
-        yield PAUSE
+    empty = (b"update=2\nserial=%d\nreset=true\n\n" % serial for serial in itertools.count(2))
+    return _subscribed(request, (piece for each in empty for piece in (each, PAUSE)))
 
 
 class HostileHub:

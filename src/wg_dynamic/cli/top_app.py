@@ -69,7 +69,6 @@ class Top(App[None]):
     def action_pause(self) -> None:
         """Let the screen stand still, or not any more."""
         self._paused = not self._paused
-        self.sub_title = "paused" if self._paused else ""
         self.query_one("#leases").border_subtitle = "paused" if self._paused else ""
         if not self._paused:
             self.show()

@@ -46,7 +46,7 @@ class Dialler:
             connection.bind((self._own, port, 0, scope))
             with contextlib.suppress(BlockingIOError):
                 connection.connect((format_address(SERVER_ADDRESS), PORT, 0, scope))
-        except BaseException:
+        except BaseException:  # whatever it was: the port is not kept
             connection.close()
             raise
         return connection

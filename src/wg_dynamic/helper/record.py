@@ -65,7 +65,7 @@ class Record:
             self._close_file()
             msg = f"cannot keep a record of what is leased in {root}: {error.strerror}"
             raise ConfigError(msg) from error
-        except BaseException:
+        except BaseException:  # whatever it was: the lock is not kept
             self._close_file()
             raise
 

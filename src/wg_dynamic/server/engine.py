@@ -118,7 +118,7 @@ class Engine:
         self._store_lost = False
         """The database was removed under us: it is written anew, from the table."""
         self._reconciler = Reconciler(table, helper, peers, clock)
-        self.noticed: Callable[[Collection[bytes] | None], None] = lambda _keys: None
+        self.noticed: Callable[[Iterable[bytes] | None], None] = lambda _keys: None
         """Called with the keys of peers whose leases began or ended, and with None when the rules
         are others."""
         self.timings = Timings()
@@ -267,7 +267,8 @@ class Engine:
         new = {lease.address for lease in fresh}
         told = [lease for lease in changes if lease.ended or lease.address not in refused]
         self._tell(told, now, new, released, by_order)
-        self.noticed({lease.public_key for lease in told if lease.ended or lease.address in new})
+        # Nobody looks at these where nobody has subscribed.
+        self.noticed(one.public_key for one in told if one.ended or one.address in new)
         for order in orders:
             done = ordered[id(order)]
             order.done(OrderOutcome((*done.ending, *done.lifted), stored=True))

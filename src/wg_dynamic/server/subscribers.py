@@ -8,7 +8,7 @@ has to be kept for one that is slow: it is looked at again when it reads.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final, Protocol
 
@@ -113,7 +113,7 @@ class Subscribers:
         if not mine:
             del self._of_peer[one.owner]
 
-    def notice(self, public_keys: Collection[bytes] | None) -> None:
+    def notice(self, public_keys: Iterable[bytes] | None) -> None:
         """Something may be otherwise for these peers, or, with None, for all."""
         if not self._told:
             return

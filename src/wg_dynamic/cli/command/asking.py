@@ -46,3 +46,9 @@ def span(seconds: object) -> str:
     text = f"{days}d {hours}h" if days else f"{hours}h {minutes}min" if hours else ""
     text = text or (f"{minutes}min {left % 60}s" if minutes else f"{left}s")
     return f"{text} ago" if seconds < 0 else text
+
+
+def bar(share: float, width: int, full: str, empty: str) -> str:
+    """A bar of so many cells, of which a share is full."""
+    cells = round(min(1.0, max(0.0, share)) * width)
+    return full * cells + empty * (width - cells)

@@ -13,7 +13,7 @@ from wg_dynamic.admin.client import NotRunningError
 from wg_dynamic.admin.protocol import STATUS, AdminError, Request, decode_object
 from wg_dynamic.cli import show
 from wg_dynamic.cli.command.arguments import Nouns, add_json, add_verb
-from wg_dynamic.cli.command.asking import ask, index_of, span
+from wg_dynamic.cli.command.asking import ask, bar, index_of, span
 from wg_dynamic.cli.command.output import escaped, print_json
 from wg_dynamic.cli.command.watch import add_watch, again
 from wg_dynamic.cli.status import NO_LEASE, NOT_RUNNING, OK
@@ -138,10 +138,10 @@ def _lines(status: Mapping[str, Any]) -> Iterable[str]:
     yield f"  database: {store['path']} ({'works' if store['works'] else 'TAKES NO COMMIT'})"
     for pool in status["pools"]:
         share = min(1.0, max(0.0, pool["held"] / max(1, pool["size"])))
-        bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
         yield ""
         yield f"pool: {pool['network']}"
-        yield f"  [{bar}] {share:4.0%}  {pool['held']} of {pool['size']} held"
+        drawn = bar(share, _BAR, "#", ".")
+        yield f"  [{drawn}] {share:4.0%}  {pool['held']} of {pool['size']} held"
     if status["troubles"]:
         yield ""
     for one in status["troubles"]:

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final
 
 from wg_dynamic.admin.client import NotRunningError
-from wg_dynamic.admin.protocol import EVENTS, LEASES, STATUS, AdminError, Request
+from wg_dynamic.admin.protocol import EVENTS, LEASES, STATUS, Request
 from wg_dynamic.cli.command.arguments import Nouns, add_verb
 from wg_dynamic.cli.command.asking import ask, index_of
 from wg_dynamic.cli.command.device import control_of
@@ -107,9 +107,7 @@ def read_again(interface: str, before: Mapping[str, Any]) -> dict[str, Any]:
     """The next reading; the one before and the reason when there is none."""
     try:
         return read(interface)
-    except (NotRunningError, AdminError) as error:
-        return {**before, "error": str(error)}
-    except WgDynamicError as error:  # the interface is gone, say
+    except WgDynamicError as error:  # the server is away, or the interface
         return {**before, "error": str(error)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import localtime, strftime
 from typing import Any, Final
 
-from wg_dynamic.cli.command.asking import span
+from wg_dynamic.cli.command.asking import bar, span
 from wg_dynamic.cli.command.output import escaped
 from wg_dynamic.record import dataclass
 
@@ -37,12 +37,6 @@ class PoolLine:
     text: str
 
 
-def bar(share: float, width: int) -> str:
-    """So much of a bar."""
-    cells = round(min(1.0, max(0.0, share)) * width)
-    return FULL * cells + EMPTY * (width - cells)
-
-
 def headline(reading: Mapping[str, Any]) -> str:
     """The server in a line, or why there is nothing new."""
     status = reading.get("status") or {}
@@ -68,7 +62,9 @@ def pools(reading: Mapping[str, Any], width: int) -> list[PoolLine]:
         share = one["held"] / max(1, one["size"])
         size = one["size"] if one["size"] < _MANY else f"{one['size']:.1e}"
         text = f"{share:4.0%}  {one['held']} of {size} leased"
-        found.append(PoolLine(escaped(str(one["network"])), bar(share, width), share, text))
+        found.append(
+            PoolLine(escaped(str(one["network"])), bar(share, width, FULL, EMPTY), share, text)
+        )
     return found
 
 
@@ -83,13 +79,17 @@ def leases(reading: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         share = left / time if whole and held else float(held)  # type: ignore[operator]
         ago = handshakes.get(one.get("public_key"))
         yield (
-            escaped(str(one.get("name") or f"{str(one.get('public_key'))[:_KEY]}…")),
+            escaped(_who(one)),
             escaped(str(one.get("address"))),
             span(left) if held else "-",
-            bar(share, _COUNTDOWN),
+            bar(share, _COUNTDOWN, FULL, EMPTY),
             "-" if ago is None else f"{span(ago)} ago",
             escaped(str(one.get("state"))),
         )
+
+
+def _who(one: Mapping[str, Any]) -> str:
+    return str(one.get("name") or f"{str(one.get('public_key'))[:_KEY]}…")
 
 
 def _order(one: Mapping[str, Any]) -> tuple[bool, float, str]:
@@ -109,8 +109,7 @@ def events(reading: Mapping[str, Any]) -> list[str]:
 def _event(one: Mapping[str, Any]) -> str:
     time = one.get("time")
     at = strftime("%H:%M:%S", localtime(time)) if isinstance(time, int | float) else ""
-    who = one.get("name") or f"{str(one.get('public_key'))[:_KEY]}…"
-    words = [at, str(one.get("event")), str(who), str(one.get("address") or "")]
+    words = [at, str(one.get("event")), _who(one), str(one.get("address") or "")]
     if one.get("reason"):
         words.append(f"({one['reason']})")
     return escaped(" ".join(word for word in words if word))

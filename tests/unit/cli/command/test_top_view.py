@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from wg_dynamic.cli.command.top_view import bar, events, headline, leases, pools
+from wg_dynamic.cli.command.asking import bar
+from wg_dynamic.cli.command.top_view import EMPTY, FULL, events, headline, leases, pools
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 STATUS = {
@@ -25,7 +26,7 @@ def a_lease(address: str, left: float | None, **more: Any) -> dict[str, Any]:
 
 
 def test_a_bar_is_as_full_as_its_share() -> None:
-    assert [bar(share, 4) for share in (0.0, 0.5, 1.0, 7.0, -1.0)] == [
+    assert [bar(share, 4, FULL, EMPTY) for share in (0.0, 0.5, 1.0, 7.0, -1.0)] == [
         "░░░░",
         "██░░",
         "████",
